@@ -30,8 +30,9 @@ class ColumnMap(StageConfig):
 class PoolConfig(StageConfig):
     """The input table."""
 
-    paths: Annotated[list[str], Field(min_length=1)]
-    """Files, globs, folders or fsspec URLs; relative ones are relative to the recipe's folder."""
+    paths: Annotated[list[str], RUNTIME, Field(min_length=1)]
+    """Files, globs, folders or fsspec URLs; relative ones are relative to the recipe's folder. Where a
+    pool lies decides nothing; what is in it does."""
     format: Literal["auto", "parquet", "csv", "tsv", "jsonl"] = "auto"
     """By file name when auto; `.gz` and `.zst` on top of any text format are understood."""
     columns: ColumnMap = ColumnMap()

@@ -20,6 +20,8 @@ COUNT_WORDS: dict[int, tuple[str, ...]] = {
     2: ("two", "two", "2", "a pair of"),
     3: ("three", "three", "3"),
     4: ("four", "four", "4"),
+    5: ("five", "five", "5"),  # 5 and 6 only where a grey picture merges two colours
+    6: ("six", "six", "6"),
 }
 SHAPE_WORDS: dict[Shape, tuple[tuple[str, str], ...]] = {
     Shape.circle: (("circle", "circles"), ("circle", "circles"), ("disc", "discs")),

@@ -11,17 +11,17 @@ from enum import StrEnum
 from random import Random
 
 from pipelines.sample_web.backgrounds import Pattern, Tone
-from pipelines.sample_web.scenes import MAX_COUNT, Group, Relation, Scene
+from pipelines.sample_web.scenes import MAX_COUNT, MAX_OBJECTS, Group, Relation, Scene
 from pipelines.sample_web.shapes import Colour, Shape
 
 
 class HardKind(StrEnum):
     """The one thing that is wrong in a hard negative."""
 
-    colour = "colour"
-    object = "object"
-    count = "count"
-    exchange = "exchange"
+    wrong_colour = "colour"
+    wrong_object = "object"
+    wrong_count = "count"
+    exchanged = "exchange"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +72,12 @@ def holds(claims: Claims, scene: Scene) -> bool:
 def spoil(claims: Claims, scene: Scene, kind: HardKind, rng: Random) -> Claims | None:
     """The claims with one thing made wrong, or None where this kind of error cannot be made here."""
     makers = {
-        HardKind.colour: _wrong_colour,
-        HardKind.object: _wrong_object,
-        HardKind.count: _wrong_count,
-        HardKind.exchange: _exchanged,
+        HardKind.wrong_colour: _wrong_colour,
+        HardKind.wrong_object: _wrong_object,
+        HardKind.wrong_count: _wrong_count,
+        HardKind.exchanged: _exchanged,
     }
-    if not claims.coloured and kind in (HardKind.colour, HardKind.exchange):
+    if not claims.coloured and kind in (HardKind.wrong_colour, HardKind.exchanged):
         return None
     wrong = makers[kind](claims, scene, rng)
     return None if wrong is None or holds(wrong, scene) else wrong
@@ -139,7 +139,7 @@ def _wrong_object(claims: Claims, scene: Scene, rng: Random) -> Claims | None:
 def _wrong_count(claims: Claims, scene: Scene, rng: Random) -> Claims | None:
     index = rng.randrange(len(claims.groups))
     group = claims.groups[index]
-    free = [n for n in range(1, MAX_COUNT + 1) if n != group.count]
+    free = [n for n in range(1, (MAX_COUNT if claims.coloured else MAX_OBJECTS) + 1) if n != group.count]
     changed = _with(claims, {index: replace(group, count=rng.choice(free))})
     in_relation = claims.relation is not None and index in (claims.relation[0], claims.relation[2])
     return replace(changed, relation=None) if in_relation else changed

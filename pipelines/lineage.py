@@ -1,0 +1,122 @@
+"""What a file is made of, and so whether it must be made again, and why.
+
+A file's fingerprint is the hash of two things: the stage's identity (name, version, config, weights, libraries) and the
+hashes of the input columns that the stage reads. Both are kept in the seal, so that a stale file can say what changed.
+Inputs are columns, not files: a corrected caption makes no image fetched again.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from stages.store import Seal, Store, content_hash, digest
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What decides one file's bytes."""
+
+    identity: dict[str, Any]
+    inputs: dict[str, str]
+    """`family.column` → content hash."""
+
+    @property
+    def fingerprint(self) -> str:
+        return digest({"identity": self.identity, "inputs": self.inputs})
+
+    def seal(self, table: pa.Table, **extra: Any) -> Seal:
+        """The seal for a table made from this origin, with the hash of each of its columns."""
+        columns = column_hashes(table)
+        more = {"identity": self.identity, "inputs": self.inputs, "columns": columns, **extra}
+        return Seal(self.fingerprint, content_hash(table), str(self.identity["stage"]), table.num_rows, more)
+
+
+def column_hashes(table: pa.Table) -> dict[str, str]:
+    """Content hash of each column alone."""
+    return {name: content_hash(table.select([name])) for name in table.column_names}
+
+
+def why_stale(seal: Seal | None, origin: Origin) -> str | None:
+    """None when the file is done; else the reason it is not, in few words."""
+    if seal is None:
+        return "not there yet"
+    if seal.fingerprint == origin.fingerprint:
+        return None
+    was: dict[str, Any] = seal.extra.get("identity", {})
+    changes = _identity_changes(was, origin.identity)
+    before: dict[str, str] = seal.extra.get("inputs", {})
+    changes += [
+        f"input {k} changed"
+        for k in sorted(before.keys() | origin.inputs.keys())
+        if before.get(k) != origin.inputs.get(k)
+    ]
+    return ", ".join(changes) or "made by another version of pairmill"
+
+
+def _identity_changes(was: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    changes: list[str] = []
+    for key in sorted(was.keys() | now.keys()):
+        a, b = was.get(key), now.get(key)
+        if a == b:
+            continue
+        if isinstance(a, dict) and isinstance(b, dict):
+            changes += [f"{key} {change}" for change in _identity_changes(a, b)]
+        else:
+            changes.append(f"{key} {_short(a)} → {_short(b)}")
+    return changes
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 40 else text[:18] + "…" + text[-8:]
+
+
+def part_name(family: str, part: int) -> str:
+    """File of one family and part: `measures/clip/00042.parquet`."""
+    return f"{family}/{part:05d}.parquet"
+
+
+class SealBook:
+    """The seals of one build's families, each family listed once and each footer read once."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._families: dict[str, dict[int, Seal]] = {}
+
+    def of(self, family: str) -> dict[int, Seal]:
+        """Part → seal, for the parts whose file is there and whole."""
+        if family not in self._families:
+            names = [n for n in self._store.listing(family) if n.endswith(".parquet")]
+            found = self._store.seals(names)
+            self._families[family] = {
+                int(n.rsplit("/", 1)[-1].removesuffix(".parquet")): s for n, s in found.items() if s is not None
+            }
+        return self._families[family]
+
+    def forget(self, family: str) -> None:
+        """Read a family again when asked next: its files were written."""
+        self._families.pop(family, None)
+
+    def inputs(self, part: int, wanted: dict[str, list[str]]) -> dict[str, str] | None:
+        """`family.column` → hash for one part; None when a family's file is not there yet."""
+        out: dict[str, str] = {}
+        for family, columns in wanted.items():
+            seal = self.of(family).get(part)
+            if seal is None:
+                return None
+            hashes: dict[str, str] = seal.extra["columns"]
+            out |= {f"{family}.{c}": hashes[c] for c in columns}
+        return out
+
+    def overall(self, parts: int, wanted: dict[str, list[str]]) -> dict[str, str] | None:
+        """`family.column` → one hash over all parts: the inputs of a step that sees everything."""
+        out: dict[str, str] = {}
+        per_part = [self.inputs(part, wanted) for part in range(parts)]
+        if any(p is None for p in per_part):
+            return None
+        for family, columns in wanted.items():
+            for column in columns:
+                key = f"{family}.{column}"
+                out[key] = digest([p[key] for p in per_part if p is not None])
+        return out
