@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from stages.families import part_files
 from stages.store import Seal, Store, content_hash, digest
 
 
@@ -72,11 +73,6 @@ def _short(value: Any) -> str:
     return text if len(text) <= 40 else text[:18] + "…" + text[-8:]
 
 
-def part_name(family: str, part: int) -> str:
-    """File of one family and part: `measures/clip/00042.parquet`."""
-    return f"{family}/{part:05d}.parquet"
-
-
 class SealBook:
     """The seals of one build's families, each family listed once and each footer read once."""
 
@@ -87,11 +83,9 @@ class SealBook:
     def of(self, family: str) -> dict[int, Seal]:
         """Part → seal, for the parts whose file is there and whole."""
         if family not in self._families:
-            names = [n for n in self._store.listing(family) if n.endswith(".parquet")]
-            found = self._store.seals(names)
-            self._families[family] = {
-                int(n.rsplit("/", 1)[-1].removesuffix(".parquet")): s for n, s in found.items() if s is not None
-            }
+            files = part_files(self._store, family)
+            found = self._store.seals(files.values())
+            self._families[family] = {part: s for part, name in files.items() if (s := found[name]) is not None}
         return self._families[family]
 
     def forget(self, family: str) -> None:

@@ -46,6 +46,13 @@ class Candidate(Key):
     """The row's other columns as one JSON object with sorted keys."""
 
 
+class Request(Key):
+    """What the download reads of a candidate, and so all of it that can make a part stale."""
+
+    url: str | None
+    expected_sha256: str | None
+
+
 class Fetched(Key):
     """What the web answered."""
 
@@ -90,6 +97,27 @@ class Pixels(Candidate):
     image: bytes
     """The stored bytes; `orientation` is still to be applied."""
     orientation: Int16 | None
+
+
+class Picture(Key):
+    """What a pixel measure reads."""
+
+    image: bytes
+    """The stored bytes."""
+    orientation: Int16 | None
+    """EXIF orientation still to be applied."""
+
+
+class Captioned(Key):
+    """What a text measure reads."""
+
+    caption: str
+
+
+class Pair(Picture):
+    """What an image-text measure reads."""
+
+    caption: str
 
 
 class ImageFacts(Key):

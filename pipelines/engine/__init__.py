@@ -1,0 +1,1 @@
+"""Engines: where work orders run. Both call the same `attempt`, so both give the same bytes."""

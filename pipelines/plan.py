@@ -1,0 +1,183 @@
+"""The plan: a recipe checked against its inputs, with what is stale and why. Nothing is written here.
+
+Refuses before any work: stages that do not fit together, rules that do not bind, models that do not exist.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+
+from pipelines.lineage import Origin, SealBook, why_stale
+from pipelines.recipe_file import Loaded, resolved_model
+from schemas.errors import WrongData, WrongRequest
+from schemas.recipe import Recipe
+from schemas.row import Row
+from schemas.sample import Candidate, Stored
+from stages.base import Stage
+from stages.families import families_of, sample_schema, stage_of
+from stages.pool.reader import Pool, open_pool
+from stages.pool.scan import PoolScan, scan
+from stages.store import Store
+
+UNTIL = ("pool", "download", "measure", "dedup", "select", "shards")
+"""Stages a build can be told to stop after, in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class StaleFile:
+    """A file of a family that must be written."""
+
+    part: int
+    why: str
+
+
+@dataclass
+class FamilyPlan:
+    """What of one family is done and what is not."""
+
+    family: str
+    parts: int
+    stale: list[StaleFile] = field(default_factory=list)
+
+    def reasons(self) -> Counter[str]:
+        return Counter(s.why for s in self.stale)
+
+
+@dataclass
+class Plan:
+    """A checked recipe over a scanned pool."""
+
+    loaded: Loaded
+    store: Store
+    pool: Pool
+    scan: PoolScan
+    download: Stage
+    measures: list[Stage]
+    seals: SealBook
+
+    @property
+    def recipe(self) -> Recipe:
+        return self.loaded.recipe
+
+    @property
+    def parts(self) -> int:
+        return len(self.scan.parts)
+
+    def pool_origin(self, part: int) -> Origin:
+        """The pool family depends on the rows as read and on which of them repeat earlier ones."""
+        found = self.scan.parts[part]
+        repeats = {str(row): ordinal for row, ordinal in sorted(found.repeats.items())}
+        identity = {"stage": "pool", "version": 1, "repeats": repeats}
+        return Origin(identity, {"pool rows": found.content})
+
+    def origin(self, stage: Stage, part: int) -> Origin | None:
+        """What the stage's file of a part is to be made of; None while an input is not there."""
+        inputs = self.seals.inputs(part, inputs_of(stage))
+        return None if inputs is None else Origin(stage.identity(), inputs)
+
+    def family(self, family: str) -> FamilyPlan:
+        """Stale files of one family."""
+        plan = FamilyPlan(family, self.parts)
+        seals = self.seals.of(family)
+        stage = self.stage_of(family)
+        upstream_stale = {s.part for f in self._upstream(family) for s in self.family(f).stale}
+        for part in range(self.parts):
+            origin = self.pool_origin(part) if stage is None else self.origin(stage, part)
+            why = "its input comes first" if origin is None else why_stale(seals.get(part), origin)
+            if why is None and part in upstream_stale:
+                why = "if its input changes"
+            if why is not None:
+                plan.stale.append(StaleFile(part, why))
+        return plan
+
+    def _upstream(self, family: str) -> list[str]:
+        return {"pool": [], "parts": ["pool"]}.get(family, ["parts"])
+
+    def stage_of(self, family: str) -> Stage | None:
+        """The stage that writes a family; None for the pool."""
+        if family == "parts":
+            return self.download
+        return next((s for s in self.measures if s.name == stage_of(family)), None)
+
+    def families(self) -> list[str]:
+        return families_of(self.recipe)
+
+
+def inputs_of(stage: Stage) -> dict[str, list[str]]:
+    """Family → columns that decide what a stage writes: what it reads, and which rows are alive."""
+    of_pool, of_parts = Candidate.columns(), Stored.columns()
+    pool, parts = {"sample_id", "reason"}, {"reason"}
+    for column in stage.accepts.columns():
+        if column == "image":
+            parts.add("stored_sha256")
+        elif column in of_pool:
+            pool.add(column)
+        elif column in of_parts:
+            parts.add(column)
+    wanted = {"pool": sorted(pool)}
+    if stage.name != "download":
+        wanted["parts"] = sorted(parts)
+    return wanted
+
+
+def check_fit(stages: Iterable[Stage], have: type[Row] = Candidate) -> None:
+    """Each stage's columns are there, with its types, before it runs. Raises WrongRequest naming stage and column."""
+    known: dict[str, pa.DataType] = {f.name: f.type for f in have.arrow_schema()}
+    for stage in stages:
+        for wanted in stage.accepts.arrow_schema():
+            if wanted.name not in known:
+                raise WrongRequest(
+                    f"stage {stage.name!r} needs column {wanted.name!r}, which nothing before it gives",
+                    f"there are: {', '.join(sorted(known))}",
+                )
+            if known[wanted.name] != wanted.type:
+                raise WrongRequest(
+                    f"stage {stage.name!r} needs column {wanted.name!r} as {wanted.type}, it comes as {known[wanted.name]}",
+                    "change the stage or the one that emits it",
+                )
+        known |= {f.name: f.type for f in stage.emits.arrow_schema()}
+        if stage.name == "download":
+            known["image"] = pa.large_binary()
+
+
+def make_stages(loaded: Loaded) -> tuple[Stage, list[Stage]]:
+    """The recipe's per-part stages, with model paths resolved."""
+    from stages.download.stage import Download
+    from stages.measure.registry import make
+
+    measures: list[Stage] = []
+    for name in type(loaded.recipe.measure).model_fields:
+        config = getattr(loaded.recipe.measure, name)
+        if config is None:
+            continue
+        if name == "clip":
+            config = config.model_copy(update={"model": resolved_model(config.model, loaded.base)})
+        measures.append(make(name, config))
+    return Download(loaded.recipe.download), measures
+
+
+def check(loaded: Loaded) -> tuple[Stage, list[Stage]]:
+    """Everything about a recipe that can be found wrong without reading data. Raises WrongRequest."""
+    from stages.dedup.check import check as check_dedup
+    from stages.select.check import check as check_select
+
+    download, measures = make_stages(loaded)
+    check_fit([download, *measures])
+    for stage in measures:
+        stage.identity()  # an unknown model or a missing checkpoint is found here
+    check_dedup(loaded.recipe)
+    schema = sample_schema(families_of(loaded.recipe))
+    check_select(loaded.recipe.select, {f.name: f.type for f in schema})
+    return download, measures
+
+
+def make_plan(loaded: Loaded, store: Store) -> Plan:
+    """Check the recipe, read the pool once, look at what the build folder holds."""
+    download, measures = check(loaded)
+    pool = open_pool(loaded.recipe.pool, loaded.base)
+    found = scan(pool)
+    if not found.rows:
+        raise WrongData(f"the pool has no rows: {', '.join(loaded.recipe.pool.paths)}", "name files with rows")
+    return Plan(loaded, store, pool, found, download, measures, SealBook(store))
