@@ -6,6 +6,7 @@ Refuses before any work: stages that do not fit together, rules that do not bind
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 import pyarrow as pa
 
@@ -16,13 +17,22 @@ from schemas.recipe import Recipe
 from schemas.row import Row
 from schemas.sample import Candidate, Stored
 from stages.base import Stage
-from stages.families import families_of, sample_schema, stage_of
+from stages.families import families_of, family_schema, sample_schema, stage_of
 from stages.pool.reader import Pool, open_pool
 from stages.pool.scan import PoolScan, scan
 from stages.store import Store
 
 UNTIL = ("pool", "download", "measure", "dedup", "select", "shards")
 """Stages a build can be told to stop after, in order."""
+
+
+DUPLICATES, SELECTION, INDEX = "groups/duplicates.parquet", "selection.parquet", "shards/index.parquet"
+STEP_FILES = {"dedup": DUPLICATES, "select": SELECTION, "shards": INDEX}
+"""The file that says, in its seal, that a step over all parts is done."""
+STEP_VERSIONS = {"dedup": 1, "select": 1, "shards": 1}
+"""Raise one when the same config over the same input gives other bytes."""
+_MADE_FROM = {"dedup": [], "select": [DUPLICATES], "shards": [SELECTION]}
+_EMBEDDINGS = {"clip_image", "clip_text"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +66,7 @@ class Plan:
     download: Stage
     measures: list[Stage]
     seals: SealBook
+    _identities: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def recipe(self) -> Recipe:
@@ -75,7 +86,13 @@ class Plan:
     def origin(self, stage: Stage, part: int) -> Origin | None:
         """What the stage's file of a part is to be made of; None while an input is not there."""
         inputs = self.seals.inputs(part, inputs_of(stage))
-        return None if inputs is None else Origin(stage.identity(), inputs)
+        return None if inputs is None else Origin(self._identity(stage), inputs)
+
+    def _identity(self, stage: Stage) -> dict[str, Any]:
+        """A stage's identity, asked for once: it may hash its weights."""
+        if stage.name not in self._identities:
+            self._identities[stage.name] = stage.identity()
+        return self._identities[stage.name]
 
     def family(self, family: str) -> FamilyPlan:
         """Stale files of one family."""
@@ -104,6 +121,33 @@ class Plan:
     def families(self) -> list[str]:
         return families_of(self.recipe)
 
+    def global_origin(self, step: str) -> Origin | None:
+        """What a step over all parts is to be made of: dedup, select or shards. None while an input is not there."""
+        families = self.families()
+        if step == "dedup":
+            wanted = dedup_inputs(self.recipe)
+            config = self.recipe.dedup.decisive() if self.recipe.dedup else None
+        else:
+            wanted = {f: [c for c in columns_of(f) if c not in _EMBEDDINGS] for f in families}
+            config = self.recipe.select.decisive() if step == "select" else self.recipe.shards.decisive()
+        inputs = self.seals.overall(self.parts, wanted)
+        before = _MADE_FROM[step]
+        if inputs is None:
+            return None
+        for name in before:
+            seal = self.store.seal(name)
+            if seal is None and not (name == DUPLICATES and self.recipe.dedup is None):
+                return None
+            inputs[name] = seal.content if seal else "none"
+        return Origin({"stage": step, "version": STEP_VERSIONS[step], "config": config}, inputs)
+
+    def step(self, step: str) -> str | None:
+        """Why a step over all parts must run again; None when its file is done."""
+        if any(self.family(f).stale for f in self.families()):
+            return "its input comes first"
+        origin = self.global_origin(step)
+        return "its input comes first" if origin is None else why_stale(self.store.seal(STEP_FILES[step]), origin)
+
 
 def inputs_of(stage: Stage) -> dict[str, list[str]]:
     """Family → columns that decide what a stage writes: what it reads, and which rows are alive."""
@@ -122,6 +166,21 @@ def inputs_of(stage: Stage) -> dict[str, list[str]]:
     return wanted
 
 
+def columns_of(family: str) -> list[str]:
+    """Every column of a family's files."""
+    return [*family_schema(family).names]
+
+
+def dedup_inputs(recipe: Recipe) -> dict[str, list[str]]:
+    """Family → columns that decide the duplicate groups."""
+    wanted = {"parts": ["sample_id", "sha256", "stored_sha256", "reason"]}
+    if recipe.dedup and recipe.dedup.near:
+        wanted["measures/pdq"] = ["pdq", "pdq_quality", "reason"]
+    if recipe.dedup and recipe.dedup.semantic:
+        wanted["measures/clip"] = ["clip_image", "reason"]
+    return wanted
+
+
 def check_fit(stages: Iterable[Stage], have: type[Row] = Candidate) -> None:
     """Each stage's columns are there, with its types, before it runs. Raises WrongRequest naming stage and column."""
     known: dict[str, pa.DataType] = {f.name: f.type for f in have.arrow_schema()}
@@ -132,9 +191,10 @@ def check_fit(stages: Iterable[Stage], have: type[Row] = Candidate) -> None:
                     f"stage {stage.name!r} needs column {wanted.name!r}, which nothing before it gives",
                     f"there are: {', '.join(sorted(known))}",
                 )
-            if known[wanted.name] != wanted.type:
+            comes = known[wanted.name]
+            if comes != wanted.type:
                 raise WrongRequest(
-                    f"stage {stage.name!r} needs column {wanted.name!r} as {wanted.type}, it comes as {known[wanted.name]}",
+                    f"stage {stage.name!r} needs column {wanted.name!r} as {wanted.type}, it comes as {comes}",
                     "change the stage or the one that emits it",
                 )
         known |= {f.name: f.type for f in stage.emits.arrow_schema()}

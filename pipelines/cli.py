@@ -1,0 +1,132 @@
+"""The command line. Ends with 0 (done), 1 (the data is not what it should be) or 2 (the request is wrong).
+
+Heavy libraries are imported by the commands that need them, so `pairmill --help` answers at once.
+"""
+
+import json
+import sys
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from schemas.errors import PairmillError, WrongRequest
+
+app = typer.Typer(
+    name="pairmill",
+    help="A table of image URLs and captions in, accounted training shards out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+RecipeArg = Annotated[str, typer.Argument(help="Recipe file (YAML).", metavar="RECIPE")]
+BuildArg = Annotated[str, typer.Argument(help="Build folder: a path or an fsspec URL.", metavar="BUILD")]
+OutOption = Annotated[str | None, typer.Option("--out", help="Build folder; builds/NAME when left out.")]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", help="Override a key: shards.seed=1", metavar="KEY=VALUE")
+]
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON for a machine.")]
+
+
+def main() -> None:
+    """Console entry: turns the errors meant for people into one line and an exit code."""
+    try:
+        app()
+    except PairmillError as error:
+        typer.echo(f"pairmill: {' '.join(str(error).split())}", err=True)
+        sys.exit(error.exit_code)
+
+
+def _emit(data: Any) -> None:
+    typer.echo(json.dumps(data, ensure_ascii=False))
+
+
+def _store(url: str) -> Any:
+    from stages.store import Store
+
+    return Store(url)
+
+
+def _built(url: str) -> Any:
+    """The store of a build that must be there."""
+    store = _store(url)
+    if not store.exists("recipe.yaml"):
+        raise WrongRequest(f"{url!r} is not a build folder", "give a folder that `pairmill build` or `demo` wrote")
+    return store
+
+
+def _out(out: str | None, name: str) -> str:
+    return out or f"builds/{name}"
+
+
+@app.command()
+def build(
+    recipe: RecipeArg,
+    out: OutOption = None,
+    settings: SetOption = None,
+    until: Annotated[str, typer.Option(help="Stop after this stage.")] = "shards",
+    engine: Annotated[str | None, typer.Option(help="ray or local.")] = None,
+    address: Annotated[str | None, typer.Option(help="Ray cluster address, or auto.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Workers per stage.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Build a recipe into a folder; only what is stale is made again.
+
+    Example: pairmill build recipe.yaml --out builds/mine --set shards.seed=1
+    """
+    from pipelines.build import BuildOptions
+    from pipelines.build import build as run
+
+    extra = [("kind", engine), ("address", address), ("workers", workers)]
+    overrides = (settings or []) + [f"engine.{k}={v}" for k, v in extra if v is not None]
+    loaded = _load(recipe, overrides)
+    store = _store(_out(out, loaded.recipe.name))
+    _watched(as_json, lambda watcher: run(loaded, store, BuildOptions(until, watcher)))
+    _survival(store, as_json, {"build": store.url})
+
+
+def _load(recipe: str, overrides: list[str]) -> Any:
+    from pipelines.recipe_file import load
+
+    return load(recipe, overrides)
+
+
+def _watched(as_json: bool, work: Callable[[Any], Any]) -> Any:
+    """Run `work` with progress on stderr, or in silence for a machine."""
+    from rich.console import Console
+
+    from pipelines.progress import Bars, Silent
+
+    if as_json:
+        return work(Silent())
+    with Bars(Console(stderr=True)) as bars:
+        return work(bars)
+
+
+@app.command()
+def plan(recipe: RecipeArg, out: OutOption = None, settings: SetOption = None, as_json: JsonFlag = False) -> None:
+    """What is stale and why, and what a build would cost. Writes nothing.
+
+    Example: pairmill plan recipe.yaml --out builds/mine --set select.rules.low_clip.keep='clip_score >= 0.3'
+    """
+    from pipelines.estimate import Forecast, forecast
+    from pipelines.plan import make_plan
+
+    loaded = _load(recipe, settings or [])
+    found: Forecast = forecast(make_plan(loaded, _store(_out(out, loaded.recipe.name))))
+    if as_json:
+        _emit(found.as_json())
+    else:
+        _print(found.render())
+
+
+def _print(renderable: Any) -> None:
+    from rich.console import Console
+
+    Console(width=None if sys.stdout.isatty() else 100, soft_wrap=not sys.stdout.isatty()).print(renderable)
+
+
+if __name__ == "__main__":
+    main()

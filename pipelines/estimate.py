@@ -1,0 +1,100 @@
+"""What `pairmill plan` prints: what is stale and why, and what making it will cost."""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from pipelines.plan import STEP_FILES, Plan
+
+_UNKNOWN_BYTES = "not known before a first part is fetched"
+_SHOWN_REASONS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One stage of the forecast."""
+
+    stage: str
+    files: int
+    stale: int
+    why: dict[str, int]
+    """Reason → number of files."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """The whole of it. Rows and URLs are counted; bytes are estimated from the parts already fetched."""
+
+    rows: int
+    parts: int
+    lines: list[Line]
+    urls: int
+    """Requests that a build would make, redirects and retries aside."""
+    download_bytes: int | None
+    """None while no part was ever fetched."""
+    images: int
+    """Images that a measure would look at."""
+
+    def as_json(self) -> dict[str, Any]:
+        stages = [{"stage": x.stage, "files": x.files, "stale": x.stale, "why": x.why} for x in self.lines]
+        estimate = {"urls": self.urls, "bytes": self.download_bytes, "images": self.images, "tokens": 0, "money": 0.0}
+        return {"rows": self.rows, "parts": self.parts, "stages": stages, "estimate": estimate}
+
+    def render(self) -> Group:
+        table = Table(box=None, header_style="bold", pad_edge=False)
+        for name, justify in (("stage", "left"), ("files", "right"), ("stale", "right"), ("why", "left")):
+            table.add_column(name, justify=justify, overflow="fold")  # pyright: ignore[reportArgumentType]
+        for line in self.lines:
+            why = "; ".join(f"{w} ({n})" if line.files > 1 else w for w, n in list(line.why.items())[:_SHOWN_REASONS])
+            table.add_row(line.stage, f"{line.files:,}", f"{line.stale:,}" if line.stale else "-", why or "done")
+        size = _UNKNOWN_BYTES if self.download_bytes is None else f"about {self.download_bytes / 1e6:,.0f} MB"
+        cost = f"{self.rows:,} rows in {self.parts:,} parts; to do: {self.urls:,} URLs"
+        cost += f" ({size})" if self.urls else ""
+        return Group(table, Text(f"\n{cost}, {self.images:,} images to measure, 0 tokens, no money"))
+
+
+def forecast(plan: Plan) -> Forecast:
+    """Look at every family and step of a plan."""
+    lines: list[Line] = []
+    stale_parts: dict[str, set[int]] = {}
+    for family in plan.families():
+        found = plan.family(family)
+        stale_parts[family] = {s.part for s in found.stale}
+        why = dict(found.reasons().most_common())
+        lines.append(Line(family, plan.parts, len(found.stale), why))
+    for step, file in STEP_FILES.items():
+        why_step = plan.step(step)
+        lines.append(
+            Line(file.split("/")[0].removesuffix(".parquet"), 1, int(bool(why_step)), {why_step: 1} if why_step else {})
+        )
+    fetch = stale_parts["parts"]
+    urls = sum(_rows(plan, part) for part in fetch)
+    measured = set().union(*(v for k, v in stale_parts.items() if k.startswith("measures/")), set())
+    return Forecast(
+        rows=plan.scan.rows,
+        parts=plan.parts,
+        lines=lines,
+        urls=urls,
+        download_bytes=_bytes(plan, urls),
+        images=sum(_rows(plan, part) for part in measured),
+    )
+
+
+def _rows(plan: Plan, part: int) -> int:
+    """Rows of a part that are worth a request: repeats are not."""
+    size = plan.recipe.pool.part_rows
+    rows = min(size, plan.scan.rows - part * size)
+    return rows - len(plan.scan.parts[part].repeats)
+
+
+def _bytes(plan: Plan, urls: int) -> int | None:
+    """Expected download, from the mean payload per row of the parts that are there."""
+    totals: Counter[str] = Counter()
+    for seal in plan.seals.of("parts").values():
+        totals["bytes"] += int(seal.extra.get("tar_bytes", 0))
+        totals["rows"] += seal.rows
+    return int(totals["bytes"] / totals["rows"] * urls) if totals["rows"] else None
