@@ -1,0 +1,189 @@
+"""Which kept sample goes into which shard, and where in it: the work orders of the shard writers.
+
+In: the column families and selection.parquet. Out: one Parquet file per shard to be written, `orders/<shard>.parquet`,
+with all that its JSON says and where its images lie. The order is global and depends on the seed and the sample_ids
+alone: kept samples sorted by the hash of both. DuckDB sorts them outside memory, so neither the rows of a build nor
+its images are ever held; one shard's rows are.
+"""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from schemas.errors import WrongData
+from schemas.recipe import Recipe, ShardConfig
+from stages.families import families_of
+from stages.shard.document import sharded_schema
+from stages.shard.rows import Kept
+from stages.store import Seal, Store, content_hash, digest, sealed
+
+VERSION = 1
+"""Raise it when the same orders give other shards."""
+_SORT_MEMORY = "2GB"
+_SAFE_KEY = r"^[0-9A-Za-z_-]{1,80}$"  # no dot (it would begin the extension), no slash
+_HASH_BITS = 52
+
+
+@dataclass(frozen=True, slots=True)
+class ShardOrder:
+    """One shard to be: what travels to its writer."""
+
+    name: str
+    """`train-000000`: the tar's name without its ending."""
+    samples: int
+    image_bytes: int
+    fingerprint: str
+    done: bool
+    """Whether the committed shard of that name is this one; its order file is then not written."""
+
+    @property
+    def rows(self) -> str:
+        """The order file."""
+        return f"orders/{self.name}.parquet"
+
+    @property
+    def tar(self) -> str:
+        return f"shards/{self.name}.tar"
+
+    @property
+    def index(self) -> str:
+        """The shard's own index, committed after the tar."""
+        return f"shards/{self.name}.parquet"
+
+
+def assign(store: Store, recipe: Recipe, parts: int) -> list[ShardOrder]:
+    """The shards of a build whose first `parts` parts are measured and selected; writes the order files.
+
+    Raises WrongData where families and selection do not match, or a sample_id cannot name a tar member.
+    """
+    families = families_of(recipe)
+    committed = committed_shards(store)
+    orders: list[ShardOrder] = []
+    numbers: dict[str, int] = {}
+    for rows in _cut(_sorted(store, Kept(store, families, parts), recipe.shards), recipe.shards):
+        split = rows["split"][0].as_py()
+        numbers[split] = numbers.get(split, -1) + 1
+        orders.append(_order(store, f"{split}-{numbers[split]:06d}", rows, committed))
+    return orders
+
+
+def committed_shards(store: Store) -> dict[str, Seal]:
+    """Seals of the shards whose tar is there with the size that its index says, by name."""
+    sizes = store.listing("shards")
+    names = [n for n in sizes if n.endswith(".parquet") and n != "shards/index.parquet"]
+    found: dict[str, Seal] = {}
+    for name, seal in store.seals(names).items():
+        stem = name.removesuffix(".parquet")
+        if seal is not None and sizes.get(f"{stem}.tar") == seal.extra.get("tar_bytes"):
+            found[stem.removeprefix("shards/")] = seal
+    return found
+
+
+def committed_shard(store: Store, order: ShardOrder) -> Seal | None:
+    """The seal of an order's shard where it and its tar are committed."""
+    seal = store.seal(order.index)
+    if seal is None or seal.fingerprint != order.fingerprint or not store.exists(order.tar):
+        return None
+    return seal if store.size(order.tar) == seal.extra.get("tar_bytes") else None
+
+
+def split_sql(config: ShardConfig) -> str:
+    """SQL for `train` or `val`: by hash of the sample_id alone, so a sample changes sides only with `val_share`."""
+    if config.val_share >= 1.0:
+        return "'val'"
+    bound = f"{int(config.val_share * 2**_HASH_BITS):013x}"
+    return f"CASE WHEN substr(sha256('split:' || sample_id), 1, 13) < '{bound}' THEN 'val' ELSE 'train' END"
+
+
+def _order(store: Store, name: str, rows: pa.Table, committed: dict[str, Seal]) -> ShardOrder:
+    unsafe = rows["sample_id"].filter(pc.invert(pc.match_substring_regex(rows["sample_id"], _SAFE_KEY)))
+    if len(unsafe):
+        raise WrongData(f"sample_id {unsafe[0].as_py()!r} cannot name a tar member", "run the build again")
+    fingerprint = digest({"version": VERSION, "rows": content_hash(rows), "name": name})
+    done = (seal := committed.get(name)) is not None and seal.fingerprint == fingerprint
+    sizes = int(np.asarray(rows["size"]).sum())
+    order = ShardOrder(name, rows.num_rows, sizes, fingerprint, done)
+    if not done:
+        store.write_table(order.rows, rows, sealed(rows, fingerprint, "shard"))
+    return order
+
+
+def _sorted(store: Store, kept: Kept, config: ShardConfig) -> Iterator[pa.Table]:
+    """Kept samples with their split, in the order in which they are written."""
+    schema = sharded_schema(kept.families)
+    out = schema.append(pa.field("split", pa.string(), nullable=False))
+    failed: list[Exception] = []
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        try:
+            yield from kept
+        except Exception as error:  # DuckDB would hand on its words alone
+            failed.append(error)
+            raise
+
+    with _database(store) as con:
+        con.register("kept", pa.RecordBatchReader.from_batches(schema, batches()))
+        query = (
+            f"SELECT *, {split_sql(config)} AS split FROM kept "
+            f"ORDER BY split, sha256('{config.seed}:' || sample_id), sample_id"
+        )
+        try:
+            for batch in con.sql(query).to_arrow_reader(8192):
+                yield pa.Table.from_batches([batch]).cast(out)
+        except duckdb.Error:
+            if failed:
+                raise failed[0] from None
+            raise
+
+
+@contextmanager
+def _database(store: Store) -> Iterator[duckdb.DuckDBPyConnection]:
+
+    beside = store.root if store.local else None  # the build's own disk has room for the build
+    with tempfile.TemporaryDirectory(prefix=".tmp-sort-", dir=beside) as folder:
+        con = duckdb.connect(str(Path(folder) / "sort.duckdb"))
+        try:
+            con.execute(f"SET memory_limit = '{_SORT_MEMORY}'")
+            con.execute(f"SET temp_directory = '{folder}'")
+            yield con
+        finally:
+            con.close()
+
+
+def _cut(tables: Iterator[pa.Table], config: ShardConfig) -> Iterator[pa.Table]:
+    """One table per shard: closed where the split changes, at max_samples, and before max_bytes of images."""
+    held: list[pa.Table] = []
+    samples = size = 0
+    for table in tables:
+        at = 0
+        while at < table.num_rows:
+            fits = _fits(table.slice(at), held, config, (samples, size))
+            if fits:
+                piece = table.slice(at, fits)
+                held.append(piece)
+                samples, size, at = samples + fits, size + int(np.asarray(piece["size"]).sum()), at + fits
+            if at < table.num_rows:
+                yield pa.concat_tables(held).combine_chunks()
+                held, samples, size = [], 0, 0
+    if held:
+        yield pa.concat_tables(held).combine_chunks()
+
+
+def _fits(table: pa.Table, held: list[pa.Table], config: ShardConfig, begun: tuple[int, int]) -> int:
+    """How many of the first rows still go into a shard that has `begun` = (samples, bytes) so far."""
+    samples, size = begun
+    split = held[0]["split"][0].as_py() if held else table["split"][0].as_py()
+    others = np.flatnonzero(np.asarray(table["split"]) != split)
+    fits = min(int(others[0]) if others.size else table.num_rows, config.max_samples - samples)
+    if config.max_bytes is not None:
+        totals = size + np.cumsum(np.asarray(table["size"]))
+        within = int(np.searchsorted(totals, config.max_bytes, side="right"))
+        fits = min(fits, max(within, 0 if samples else 1))  # a sample larger than a shard has one of its own
+    return fits

@@ -1,0 +1,60 @@
+"""Whole builds, made by the real steps from hand-made families: selection, shards, ledger, manifest.
+
+store = finished(tmp_path, [sample(0), sample(1, rejected=Rejected("download", "timeout"))], {2: Rejected(...)})
+"""
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from schemas.recipe import ClipConfig, MeasureConfig, PdqConfig, PoolConfig, Recipe, ShardConfig
+from stages.families import families_of, part_files
+from stages.shard.run import make_shards
+from stages.store import Store
+from tests.builders import Rejected, build, write_duplicates, write_selection
+
+
+def recipe(**shards: Any) -> Recipe:
+    """A recipe with every measure, sharded as `shards` says."""
+    measure = MeasureConfig(pdq=PdqConfig(), clip=ClipConfig(model="tiny"))
+    return Recipe(
+        name="hand-made",
+        pool=PoolConfig(paths=["pool.parquet"]),
+        measure=measure,
+        shards=ShardConfig(**{"max_samples": 4, **shards}),
+    )
+
+
+def selected(
+    url: str | Path, samples: list[dict[str, Any]], deselected: dict[int, Rejected] | None = None, part_rows: int = 4
+) -> Store:
+    """Families and selection.parquet. `deselected`: what select rejects, by the sample's number."""
+    store = build(url, samples, part_rows)
+    write_duplicates(store, [])
+    rows = []
+    for i, row in enumerate(samples):
+        why = row["_rejected"] or (deselected or {}).get(row["_number"])
+        place = {"sample_id": row["sample_id"], "part": i // part_rows, "row": i % part_rows, "kept": why is None}
+        fields = ("stage", "reason", "value", "threshold", "detail")
+        rows.append(place | {name: getattr(why, name, None) for name in fields})
+    write_selection(store, rows)
+    return store
+
+
+def sharded(store: Store, asked: Recipe) -> Store:
+    """Its shards, made."""
+    make_shards(store, asked, len(part_files(store, families_of(asked)[0])), ("test", {}))
+    return store
+
+
+def index_of(store: Store) -> list[dict[str, Any]]:
+    """Rows of shards/index.parquet."""
+    return store.read_table("shards/index.parquet").to_pylist()
+
+
+def rewrite(store: Store, name: str, table: pa.Table) -> None:
+    """Put a table under a name with the seal that the file had, whatever that says."""
+    seal = store.seal(name)
+    assert seal is not None
+    store.write_table(name, table, seal)
