@@ -1,0 +1,87 @@
+"""Caption facts: length, words, repetition, share of non-letters. Counted on the caption as it is, nothing folded.
+
+A word is a run of letters, digits and the marks on them (a letter or digit first); every CJK ideograph is a word of
+its own. Two words are the same when they are equal after Unicode case folding.
+"""
+
+import re
+import sys
+import unicodedata
+from functools import cache
+from typing import Any, ClassVar, NamedTuple
+
+import pyarrow as pa
+
+from schemas.row import Row
+from schemas.sample import Candidate, CaptionFacts
+from stages.base import Outcome
+from stages.measure.base import Measure, MeasureReason
+
+# Unified ideographs with extensions A–I, compatibility ideographs, the iteration mark and the ideographic zero.
+_IDEOGRAPHS = "\u3005\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af"
+
+
+class _Patterns(NamedTuple):
+    word: "re.Pattern[str]"
+    nonletters: "re.Pattern[str]"
+
+
+class CaptionMeasure(Measure):
+    """Emits CaptionFacts."""
+
+    name: ClassVar[str] = "measure/caption"
+    accepts: ClassVar[type[Row]] = Candidate
+    emits: ClassVar[type[Row]] = CaptionFacts
+
+    def process(self, batch: pa.Table) -> Outcome:
+        captions = batch["caption"].to_pylist()
+        facts = [(None,) * 4 if c is None else caption_facts(c) for c in captions]
+        names = CaptionFacts.columns()[1:]
+        schema = CaptionFacts.arrow_schema()
+        found = {n: pa.array([f[i] for f in facts], schema.field(n).type) for i, n in enumerate(names)}
+        table = pa.table({"sample_id": batch["sample_id"].combine_chunks(), **found})
+        reason = [MeasureReason.missing_caption if c is None else None for c in captions]
+        return Outcome(table, pa.array(reason, pa.string()))
+
+    def identity(self) -> dict[str, Any]:
+        """Adds the version of the Unicode tables, which say what a letter is."""
+        return {**super().identity(), "unicode": unicodedata.unidata_version}
+
+
+def caption_facts(text: str) -> tuple[int, int, float, float]:
+    """(characters, words, share of words that repeat an earlier one, share of neither letters nor spaces)."""
+    patterns = _patterns()
+    words = patterns.word.findall(text)
+    repeated = 1 - len({w.casefold() for w in words}) / len(words) if words else 0.0
+    nonletters = 1 - len(patterns.nonletters.sub("", text)) / len(text) if text else 0.0
+    return len(text), len(words), repeated, nonletters
+
+
+@cache
+def _patterns() -> _Patterns:
+    letters, digits, marks = _ranges("L"), _ranges("N"), _ranges("M")
+    start = f"(?![{_IDEOGRAPHS}])[{letters}{digits}]"
+    word = re.compile(f"[{_IDEOGRAPHS}]|{start}(?:{start}|[{marks}])*")
+    return _Patterns(word, re.compile(rf"[^{letters}{marks}\s]+"))
+
+
+def _ranges(category: str) -> str:
+    """A character class body of all characters of a general category, as ranges.
+
+    Variation selectors and keycaps are marks by category but belong to emoji, not to letters: left out.
+    """
+    found: list[str] = []
+    first = last = -2
+    for code in [*_codes(category), sys.maxunicode + 2]:
+        if code == last + 1:
+            last = code
+            continue
+        if first >= 0:
+            found.append(f"\\U{first:08x}-\\U{last:08x}")
+        first = last = code
+    return "".join(found)
+
+
+def _codes(category: str) -> list[int]:
+    emoji = {0x20E3, *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)}
+    return [c for c in range(sys.maxunicode + 1) if unicodedata.category(chr(c))[0] == category and c not in emoji]
