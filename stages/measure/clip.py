@@ -176,8 +176,9 @@ def _special_tokens(tokenizer: Callable[..., Any]) -> "re.Pattern[str] | None":
 def _lists(embeddings: np.ndarray, absent: np.ndarray) -> pa.Array:
     rows, width = embeddings.shape
     flat = pa.array(embeddings.astype(np.float16).ravel(), pa.float16())
-    offsets = pa.array(np.arange(0, (rows + 1) * width, width, dtype=np.int32))
-    return pa.ListArray.from_arrays(offsets, flat, mask=pa.array(absent))
+    offsets: Any = pa.array(np.arange(0, (rows + 1) * width, width, dtype=np.int32))
+    lists: Any = pa.ListArray.from_arrays
+    return lists(offsets, flat, mask=pa.array(absent))
 
 
 def _empty_scores() -> pa.Table:

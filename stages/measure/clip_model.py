@@ -235,11 +235,11 @@ def load(config: ClipConfig, device: str, precision: str) -> tuple[Any, Callable
     from open_clip.transform import PreprocessCfg, image_transform_v2
 
     try:
-        model = open_clip.create_model(
+        model: Any = open_clip.create_model(
             config.model, config.pretrained, precision=precision, device=device, require_pretrained=True
         )
         tokenizer = open_clip.get_tokenizer(config.model)
     except (OSError, ValueError, RuntimeError) as error:
         raise WrongRequest(f"clip.model {config.model!r} cannot be loaded: {error}", "check its files") from error
-    transform = image_transform_v2(PreprocessCfg(**model.visual.preprocess_cfg), is_train=False)
+    transform: Any = image_transform_v2(PreprocessCfg(**model.visual.preprocess_cfg), is_train=False)
     return model.eval(), transform, tokenizer
