@@ -8,11 +8,14 @@ from typing import Any
 
 import pyarrow as pa
 
+from pipelines.ledger import write_ledger
+from pipelines.manifest import write_manifest
+from pipelines.recipe_file import Loaded, keep_copies
 from schemas.recipe import ClipConfig, MeasureConfig, PdqConfig, PoolConfig, Recipe, ShardConfig
 from stages.families import families_of, part_files
 from stages.shard.run import make_shards
 from stages.store import Store
-from tests.builders import Rejected, build, write_duplicates, write_selection
+from tests.builders import Rejected, build, sample, write_duplicates, write_selection
 
 
 def recipe(**shards: Any) -> Recipe:
@@ -46,6 +49,37 @@ def sharded(store: Store, asked: Recipe) -> Store:
     """Its shards, made."""
     make_shards(store, asked, len(part_files(store, families_of(asked)[0])), ("test", {}))
     return store
+
+
+def finished(
+    url: str | Path, samples: list[dict[str, Any]], deselected: dict[int, Rejected] | None = None, **shards: Any
+) -> Store:
+    """A whole build, as `pairmill build` leaves it."""
+    asked = recipe(**shards)
+    store = sharded(selected(url, samples, deselected), asked)
+    keep_copies(store, Loaded(asked, "."), ["pool.parquet"])
+    write_ledger(store, asked)
+    write_manifest(store, asked)
+    return store
+
+
+def mixed(count: int = 20) -> tuple[list[dict[str, Any]], dict[int, Rejected]]:
+    """Samples of every fate, for `finished`: by number modulo 10, 0 and 1 fail in download, 2 in a measure, 3 in pool,
+    4 and 5 in select; the rest is kept."""
+    fates = {
+        0: Rejected("download", "http_status", 404.0),
+        1: Rejected("download", "timeout", detail="total"),
+        2: Rejected("measure/image", "undecodable"),
+        3: Rejected("pool", "repeated_row"),
+    }
+    deselected = {
+        4: Rejected("select", "dull", 0.1, 0.28, "clip_score >= 0.28"),
+        5: Rejected("select", "duplicate", 0.0, 0.0, "exact"),
+    }
+    return (
+        [sample(i, rejected=fates.get(i % 10)) for i in range(count)],
+        {i: deselected[i % 10] for i in range(count) if i % 10 in deselected},
+    )
 
 
 def index_of(store: Store) -> list[dict[str, Any]]:
