@@ -57,6 +57,12 @@ class ResizeConfig(StageConfig):
     """Reject images whose shorter side is below this."""
     max_aspect: Annotated[float, Field(ge=1)] = 1e9
 
+    @model_validator(mode="after")
+    def _png(self) -> Self:
+        if self.format == "png" and self.quality > 9:
+            raise ValueError(f"quality is PNG's compression, 0-9, and not {self.quality}; write e.g. quality: 6")
+        return self
+
 
 class DownloadConfig(StageConfig):
     """Fetching from a web that is not trusted."""
@@ -78,6 +84,8 @@ class DownloadConfig(StageConfig):
     """Host patterns (`*.internal.example`) that may resolve to private, loopback or link-local addresses."""
     respect_robots_tag: list[str] = ["noai", "noimageai", "noindex", "noimageindex"]
     """X-Robots-Tag directives that reject (img2dataset's defaults). Empty: ignore the header."""
+    user_agent_token: str = "pairmill"
+    """Our name in `X-Robots-Tag: name: directive`; directives for other agents don't concern us."""
     verify_sha256: bool = True
     """Reject when the pool promises another sha256 than the bytes have."""
     verify_tls: bool = True
@@ -88,6 +96,8 @@ class DownloadConfig(StageConfig):
     """Transfers in flight per worker."""
     per_host: Annotated[int, RUNTIME, Field(gt=0)] = 8
     """Transfers in flight per host and worker."""
+    resize_threads: Annotated[int, RUNTIME, Field(gt=0)] = 1
+    """Threads per worker that resize, beside the one that fetches."""
     connect_to: Annotated[dict[str, str], RUNTIME] = {}
     """Host pattern → address[:port], as curl's --connect-to: for tests and proxies. The address is the user's own
     choice and is not checked; redirects are matched anew."""

@@ -1,0 +1,1 @@
+"""Fetching image URLs from a web that is not trusted."""
