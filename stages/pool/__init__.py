@@ -1,0 +1,1 @@
+"""The pool: the input table, in whatever files it lies, read as parts of candidates."""

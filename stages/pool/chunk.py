@@ -1,0 +1,46 @@
+"""What a reader hands over: a run of rows of one file, as text, with what was wrong with each."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from schemas.recipe import ColumnMap
+
+Column = Any
+"""A pa.Array. The stubs of pyarrow.compute know fewer signatures than it has."""
+
+ROLES = ("url", "caption", "key", "sha256", "language")
+"""The columns read as text; `boxes` is the one that is not."""
+
+
+@dataclass
+class Chunk:
+    """A run of rows, all columns of the same length."""
+
+    rows: int
+    text: dict[str, Column]
+    """Role → string array. A role that the recipe does not map is absent."""
+    boxes: Sequence[object] | None = None
+    """Per row: null, a JSON string, or a list of dicts; None when the recipe maps no boxes."""
+    extra: Column | None = None
+    """The row's other columns as a JSON object with sorted keys; None when they are not wanted."""
+    malformed: dict[int, str] = field(default_factory=dict)
+    """Row of this chunk → what is wrong with it, in few words."""
+
+
+def mapped(columns: ColumnMap) -> dict[str, str]:
+    """Role → column name, for the roles that the recipe maps."""
+    roles = {role: getattr(columns, role) for role in (*ROLES, "boxes")}
+    return {role: name for role, name in roles.items() if name is not None}
+
+
+def carried(names: list[str], columns: ColumnMap) -> list[str]:
+    """The columns that go into `extra`: all but those that a column of their own keeps. The key has none."""
+    kept = {name for role, name in mapped(columns).items() if role != "key"}
+    return [name for name in names if name not in kept]
+
+
+def shown(text: object, limit: int = 80) -> str:
+    """A value as evidence: on one line, printable, short."""
+    plain = repr(text)
+    return plain if len(plain) <= limit else f"{plain[: limit - 1]}…"

@@ -1,0 +1,143 @@
+"""JSON Lines: one object a line. A line that is no object is a malformed row; blank lines are no rows.
+
+Numbers in text columns become text. NaN and Infinity, which JSON does not know, are read as null.
+"""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+
+from schemas.errors import WrongRequest
+from schemas.recipe import ColumnMap
+from stages.pool.chunk import Chunk, Column, carried, mapped, shown
+from stages.pool.extra import dumps
+from stages.pool.files import PoolFile
+from stages.pool.lines import MAX_LINE, Overlong, lines
+
+CHUNK_ROWS = 8192
+CHUNK_BYTES = 16 << 20
+MAX_DEPTH = 64
+"""Levels of nesting; far below where Python's own limit depends on who called."""
+_SAMPLE_ROWS = 1000
+"""Rows looked at to learn the keys."""
+
+
+def keys(file: PoolFile) -> list[str]:
+    """Every key of the first 1,000 objects, in order of appearance; an empty list for a file without any.
+
+    Raises WrongRequest when the file is one JSON array.
+    """
+    found: dict[str, None] = {}
+    for i, line in enumerate(_rows(file)):
+        if i == 0:
+            _refuse_array(file, line)
+        if i == _SAMPLE_ROWS:
+            break
+        value = _parse(line)
+        if isinstance(value, dict):
+            found.update(dict.fromkeys(value))
+    return list(found)
+
+
+def read(file: PoolFile, columns: ColumnMap, extra: bool) -> Iterator[Chunk]:
+    """The file's rows, in chunks of bounded size."""
+    held: list[bytes] = []
+    size = 0
+    for line in _rows(file):
+        held.append(line)
+        size += len(line)
+        if len(held) == CHUNK_ROWS or size > CHUNK_BYTES:
+            yield _chunk(held, columns, extra)
+            held, size = [], 0
+    if held:
+        yield _chunk(held, columns, extra)
+
+
+def _rows(file: PoolFile) -> Iterator[bytes]:
+    return (line for line in lines(file) if not line.isspace())
+
+
+def _refuse_array(file: PoolFile, line: bytes) -> None:
+    if not line.lstrip().startswith(b"["):
+        return
+    value = _parse(line)
+    if isinstance(value, str) or (isinstance(value, list) and value and isinstance(value[0], dict)):
+        raise WrongRequest(
+            f"pool file {file.path} is one JSON array, not one object a line", "convert it: jq -c '.[]' FILE"
+        )
+
+
+def _parse(line: bytes) -> Any:
+    """The value, or a string that says what is wrong (a JSON string itself is wrong, too)."""
+    if type(line) is Overlong:
+        return f"a line of more than {MAX_LINE} bytes"
+    try:
+        value = json.loads(line.decode(), parse_constant=lambda _: None)
+    except UnicodeDecodeError as error:
+        return f"invalid UTF-8: {shown(line[max(0, error.start - 10) : error.end + 10])}"
+    except RecursionError:
+        return "nested too deep"
+    except ValueError as error:
+        return f"not JSON: {error}"
+    if line.count(b"[") + line.count(b"{") > MAX_DEPTH and _deep(value):
+        return "nested too deep"
+    return f"a JSON string, not an object: {shown(value)}" if isinstance(value, str) else value
+
+
+def _deep(value: Any) -> bool:
+    """Whether anything lies more than MAX_DEPTH levels down."""
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [c for v in level if isinstance(v, (list, dict)) for c in (v.values() if isinstance(v, dict) else v)]
+    return bool(level)
+
+
+def _chunk(rows: list[bytes], columns: ColumnMap, extra: bool) -> Chunk:
+    roles = mapped(columns)
+    malformed: dict[int, str] = {}
+    values: dict[str, list[Any]] = {role: [None] * len(rows) for role in roles}
+    others: list[str | None] = [None] * len(rows)
+    for i, line in enumerate(rows):
+        value = _parse(line)
+        if not isinstance(value, dict):
+            malformed[i] = value if isinstance(value, str) else f"not an object: {shown(value)}"
+            continue
+        try:
+            row = {role: _take(value, role, name) for role, name in roles.items()}
+            rest = _others(value, columns) if extra else None
+        except ValueError as error:
+            malformed[i] = str(error)
+            continue
+        for role, cell in row.items():
+            values[role][i] = cell
+        others[i] = rest
+    boxes = values.pop("boxes", None)
+    text: dict[str, Column] = {role: pa.array(column, pa.string()) for role, column in values.items()}
+    return Chunk(len(rows), text, boxes, pa.array(others, pa.string()) if extra else None, malformed)
+
+
+def _take(row: dict[str, Any], role: str, name: str) -> Any:
+    """A mapped cell as text (boxes as they are). Raises ValueError saying what is wrong."""
+    value = row.get(name)
+    if role == "boxes":
+        return value
+    if isinstance(value, (list, dict)):
+        raise ValueError(f"{name} is a {'list' if isinstance(value, list) else 'object'}, not text")
+    if value is None:
+        return None
+    return _encodable(value if isinstance(value, str) else json.dumps(value), name)
+
+
+def _others(row: dict[str, Any], columns: ColumnMap) -> str | None:
+    rest = {name: row[name] for name in carried(list(row), columns)}
+    return _encodable(dumps(rest), "another column") if rest else None
+
+
+def _encodable(text: str, name: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{name} has half a surrogate pair at {error.start}") from error
+    return text
