@@ -6,6 +6,7 @@ alone: kept samples sorted by the hash of both. DuckDB sorts them outside memory
 its images are ever held; one shard's rows are.
 """
 
+import hashlib
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -94,12 +95,19 @@ def committed_shard(store: Store, order: ShardOrder) -> Seal | None:
     return seal if store.size(order.tar) == seal.extra.get("tar_bytes") else None
 
 
-def split_sql(config: ShardConfig) -> str:
-    """SQL for `train` or `val`: by hash of the sample_id alone, so a sample changes sides only with `val_share`."""
-    if config.val_share >= 1.0:
-        return "'val'"
-    bound = f"{int(config.val_share * 2**_HASH_BITS):013x}"
-    return f"CASE WHEN substr(sha256('split:' || sample_id), 1, 13) < '{bound}' THEN 'val' ELSE 'train' END"
+def split_of(sample_id: str, config: ShardConfig) -> str:
+    """`train` or `val`: by hash of the sample_id alone, so a sample changes sides only with `val_share`."""
+    return "val" if hashlib.sha256(f"split:{sample_id}".encode()).hexdigest()[:13] < _bound(config) else "train"
+
+
+def _split_sql(config: ShardConfig) -> str:
+    """`split_of` in SQL."""
+    return f"CASE WHEN substr(sha256('split:' || sample_id), 1, 13) < '{_bound(config)}' THEN 'val' ELSE 'train' END"
+
+
+def _bound(config: ShardConfig) -> str:
+    """Hex digits below which a sample's hash makes it val; `g` is above every hex digit."""
+    return "g" if config.val_share >= 1.0 else f"{int(config.val_share * 2**_HASH_BITS):013x}"
 
 
 def _order(store: Store, name: str, rows: pa.Table, committed: dict[str, Seal]) -> ShardOrder:
@@ -131,7 +139,7 @@ def _sorted(store: Store, kept: Kept, config: ShardConfig) -> Iterator[pa.Table]
     with _database(store) as con:
         con.register("kept", pa.RecordBatchReader.from_batches(schema, batches()))
         query = (
-            f"SELECT *, {split_sql(config)} AS split FROM kept "
+            f"SELECT *, {_split_sql(config)} AS split FROM kept "
             f"ORDER BY split, sha256('{config.seed}:' || sample_id), sample_id"
         )
         try:

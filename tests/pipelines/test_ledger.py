@@ -8,7 +8,7 @@ from pipelines.ledger import write_ledger
 from schemas.errors import WrongData
 from schemas.recipe import Rule, SelectConfig
 from stages.store import Store
-from tests.builders import Rejected, sample, sid
+from tests.builders import Rejected, sample, sid, write_selection
 from tests.finished import mixed, recipe, selected
 
 
@@ -55,8 +55,10 @@ def test_reasons_of_select_stand_as_its_rules_do(tmp_path: Path) -> None:
 
 
 def test_a_file_holds_a_hundred_parts_and_is_there_even_when_empty(tmp_path: Path) -> None:
-    samples = [sample(i, rejected=Rejected("download", "timeout") if i < 3 else None) for i in range(101)]
-    store = selected(tmp_path, samples, part_rows=1)
+    store = Store(str(tmp_path))
+    why = {"kept": False, "stage": "download", "reason": "timeout"}
+    rows = [{"sample_id": sid(i), "part": i, "row": 0, "kept": True} | (why if i < 3 else {}) for i in range(101)]
+    write_selection(store, rows)
     write_ledger(store, recipe())
     assert [row["part"] for row in _ledger(store)] == [0, 1, 2]
     assert _ledger(store, 1) == []

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from schemas.errors import WrongData
-from stages.shard.assign import ShardOrder, assign
+from schemas.recipe import ShardConfig
+from stages.shard.assign import ShardOrder, assign, split_of
 from stages.shard.run import begin, finish, is_done, make_shards
 from stages.shard.write import ShardReceipt, write_shard
 from stages.store import Store
@@ -141,7 +142,10 @@ def test_order_is_global_and_depends_on_the_seed(tmp_path: Path) -> None:
 def test_split_of_a_sample_depends_on_its_id_alone(tmp_path: Path) -> None:
     def val(path: Path, numbers: range, **config: object) -> set[str]:
         store = sharded(selected(path, [sample(i) for i in numbers], part_rows=200), recipe(max_samples=1000, **config))
-        return {row["sample_id"] for row in index_of(store) if row["split"] == "val"}
+        rows = index_of(store)
+        settings = ShardConfig(**config)  # type: ignore[arg-type]
+        assert all(row["split"] == split_of(row["sample_id"], settings) for row in rows)
+        return {row["sample_id"] for row in rows if row["split"] == "val"}
 
     whole = val(tmp_path / "a", range(400), val_share=0.25)
     assert 70 < len(whole) < 130
