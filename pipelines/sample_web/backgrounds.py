@@ -95,24 +95,28 @@ def _light(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
 
 def _pattern(pattern: Pattern, rng: np.random.Generator, width: int, height: int) -> np.ndarray:
     """The pattern's field, float32 (height, width) in about [0, 1]."""
+    if pattern is Pattern.plain:
+        return np.zeros((height, width), np.float32)
+    if pattern is Pattern.grainy:
+        return _grid(rng, 56, width, height, smooth=False)
+    if pattern is Pattern.blurred:
+        return _grid(rng, 7, width, height, smooth=True) * np.float32(1.5)
+    return _waves(pattern, rng, width, height)
+
+
+def _waves(pattern: Pattern, rng: np.random.Generator, width: int, height: int) -> np.ndarray:
     x, y = _axes(width, height)
     angle, cycles, phase = rng.uniform(0, math.pi), rng.uniform(3, 8), rng.uniform(0, 2 * math.pi)
     along = np.cos(angle) * x[None, :] + np.sin(angle) * y[:, None]
     if pattern is Pattern.gradient:
         return (along - along.min()) / (along.max() - along.min()) * np.float32(1.6)
-    if pattern is Pattern.grainy:
-        return _grid(rng, 56, width, height, smooth=False)
-    if pattern is Pattern.blurred:
-        return _grid(rng, 7, width, height, smooth=True) * np.float32(1.5)
     if pattern is Pattern.striped:
         return _edge(np.sin(2 * math.pi * cycles * along + phase))
     if pattern is Pattern.checkered:
         rows, columns = np.sin(math.pi * cycles * y + phase), np.sin(math.pi * cycles * x + phase)
         return _edge(np.outer(rows, columns) * 3)
-    if pattern is Pattern.wavy:
-        bend = np.float32(0.06) * np.sin(2 * math.pi * 2.5 * x + phase)
-        return np.float32(0.5) + np.float32(0.5) * np.sin(2 * math.pi * cycles * (y[:, None] + bend[None, :]))
-    return np.zeros((height, width), np.float32)
+    bend = np.float32(0.06) * np.sin(2 * math.pi * 2.5 * x + phase)
+    return np.float32(0.5) + np.float32(0.5) * np.sin(2 * math.pi * cycles * (y[:, None] + bend[None, :]))
 
 
 def _edge(wave: np.ndarray) -> np.ndarray:

@@ -93,9 +93,7 @@ def _merged(groups: list[Group]) -> list[Group]:
 
 def _members(scene: Scene, group: Group, coloured: bool = True) -> list[int]:
     return [
-        i
-        for i, o in enumerate(scene.objects)
-        if o.shape is group.shape and (o.colour is group.colour or not coloured)
+        i for i, o in enumerate(scene.objects) if o.shape is group.shape and (o.colour is group.colour or not coloured)
     ]
 
 

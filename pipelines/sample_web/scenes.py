@@ -183,9 +183,7 @@ def _choose(rng: Random) -> list[tuple[Colour, Shape, Size]]:
     return chosen
 
 
-def _place(
-    chosen: list[tuple[Colour, Shape, Size]], rng: Random, width: int, height: int
-) -> list[SceneObject] | None:
+def _place(chosen: list[tuple[Colour, Shape, Size]], rng: Random, width: int, height: int) -> list[SceneObject] | None:
     """Objects at random places, apart or (in one scene of six) overlapping a little; None if there is no room."""
     apart = 0.86 if rng.random() < 1 / 6 else 1.12
     side = min(width, height)
@@ -194,7 +192,9 @@ def _place(
         radius = rng.uniform(*DIAMETER[size]) * side / 2
         for _ in range(30):
             angle = rng.uniform(-9, 9)
-            item = SceneObject(shape, colour, size, _spot(rng, width, radius), _spot(rng, height, radius), radius, angle)
+            item = SceneObject(
+                shape, colour, size, _spot(rng, width, radius), _spot(rng, height, radius), radius, angle
+            )
             if all(_distance(item, other) > apart * (radius + other.radius) for other in objects):
                 objects.append(item)
                 break
