@@ -10,20 +10,24 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from pipelines.engine.base import Engine
-from pipelines.lineage import Origin
-from pipelines.plan import UNTIL, Plan, StaleFile, make_plan
+from pipelines.ledger import write_ledger
+from pipelines.lineage import Origin, why_stale
+from pipelines.manifest import MANIFEST, write_manifest
+from pipelines.plan import DUPLICATES, STEP_FILES, UNTIL, Plan, StaleFile, make_plan
 from pipelines.progress import Silent, Watcher
 from pipelines.recipe_file import Loaded, keep_copies, parse
-from pipelines.run_part import DownloadRunner, MeasureRunner, Receipt, WorkOrder
+from pipelines.run_part import CallRunner, DownloadRunner, MeasureRunner, Receipt, Runner, WorkOrder
 from schemas.errors import WrongRequest
 from schemas.recipe import EngineConfig
+from stages.dedup.resolve import resolve
 from stages.families import part_file, part_files
+from stages.select.decide import decide
+from stages.shard.assign import ShardOrder
+from stages.shard.run import is_done, make_shards
+from stages.shard.write import ShardReceipt
 from stages.store import Store
-
-MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,13 +174,81 @@ class _Run:
             origins[family] = origin
         return WorkOrder(stale.part, origins)
 
-    def _parts(self, stage: str, engine: Engine, runner: Any, orders: list[WorkOrder]) -> None:
+    def _parts(self, stage: str, engine: Engine, runner: Runner | None, orders: list[WorkOrder]) -> None:
         self.watcher.start(stage, len(orders), self.plan.parts - len(orders))
-        if orders:
+        if runner is not None and orders:
             self.dirty()
 
             def done(receipt: Receipt) -> None:
                 self.watcher.advance(stage, receipt.rows, receipt.kept)
 
-            engine.run(runner, orders, done)
+            engine.run(runner, list(orders), done)
         self.watcher.finish(stage)
+
+    def dedup(self, engine: Engine) -> None:
+        """Resolve duplicate groups over all parts."""
+        if self.plan.recipe.dedup is None:
+            if self.store.exists(DUPLICATES):
+                self.dirty()
+                self.store.remove(DUPLICATES)
+            return
+        config = self.plan.recipe.dedup
+
+        def work(origin: Origin) -> str:
+            table = resolve(self.store, config, self.plan.parts)
+            self.store.write_table(DUPLICATES, table, origin.seal(table))
+            return f"{len(set(table['group'].to_pylist())):,} groups of {table.num_rows:,} samples"
+
+        self._step("dedup", work)
+
+    def select(self, engine: Engine) -> None:
+        """Decide on every row."""
+
+        def work(origin: Origin) -> str:
+            kept = decide(self.store, self.plan.recipe, self.plan.parts, origin)
+            return f"{kept:,} of {self.plan.scan.rows:,} rows kept"
+
+        self._step("select", work)
+
+    def shards(self, engine: Engine) -> None:
+        """Write the stale shards, then the ledger, then the manifest."""
+        origin = self.plan.global_origin("shards")
+        if origin is None:
+            raise AssertionError("shards run before the selection is there")
+        if is_done(self.store, origin.fingerprint) and self.store.exists(MANIFEST):
+            self.watcher.start("shards", 0)
+            self.watcher.finish("shards")
+            return
+        self.dirty()
+
+        def spread(write: Callable[[ShardOrder], ShardReceipt], orders: list[ShardOrder]) -> list[ShardReceipt]:
+            receipts: list[ShardReceipt] = []
+
+            def done(receipt: ShardReceipt) -> None:
+                receipts.append(receipt)
+                self.watcher.advance("shards", receipt.samples, receipt.samples)
+
+            todo = [order for order in orders if not order.done]
+            self.watcher.start("shards", len(todo), len(orders) - len(todo))
+            engine.run(CallRunner(write), todo, done)
+            return receipts
+
+        about = {"identity": origin.identity, "inputs": origin.inputs}
+        make_shards(self.store, self.plan.recipe, self.plan.parts, (origin.fingerprint, about), spread)
+        write_ledger(self.store, self.plan.recipe)
+        manifest = write_manifest(self.store, self.plan.recipe)
+        tars = sum(1 for entry in manifest.shards if entry.path.endswith(".tar"))
+        self.watcher.finish("shards", f"{manifest.kept:,} samples in {tars:,} shards")
+
+    def _step(self, step: str, work: Callable[[Origin], str]) -> None:
+        """A step over all parts, when its file is not what it should be."""
+        origin = self.plan.global_origin(step)
+        if origin is None:
+            raise AssertionError(f"{step} runs before its inputs are there")
+        stale = why_stale(self.store.seal(STEP_FILES[step]), origin) is not None
+        self.watcher.start(step, int(stale), int(not stale))
+        note = ""
+        if stale:
+            self.dirty()
+            note = work(origin)
+        self.watcher.finish(step, note)

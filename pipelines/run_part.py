@@ -42,37 +42,58 @@ class Receipt:
     rows: int = 0
     """Rows that were alive when the stage began."""
     kept: int = 0
-    error: PairmillError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An order that stops the build."""
+
+    error: PairmillError
 
 
 class Runner(Protocol):
     """What an engine runs. Picklable before `open`."""
 
-    name: str
     cpus: float
     gpus: float
+    light: bool
+    """Needs no model: a few orders are not worth the start of a cluster."""
 
     def open(self) -> None: ...
-    def run(self, order: WorkOrder) -> Receipt: ...
+    def run(self, order: Any) -> Any: ...
     def close(self) -> None: ...
 
 
-def attempt(runner: Runner, order: WorkOrder, retries: int) -> Receipt:
-    """Run an order; an unexpected exception is tried again, then comes back as the error that stops the build."""
+class CallRunner:
+    """A plain function as a runner: what writes a shard."""
+
+    cpus, gpus, light = 1.0, 0.0, True
+
+    def __init__(self, function: Callable[[Any], Any]) -> None:
+        self.run = function
+
+    def open(self) -> None: ...
+    def close(self) -> None: ...
+
+
+def attempt(runner: Runner, order: Any, retries: int) -> Any:
+    """Run an order; a stage's bug is tried again, then comes back as the failure that stops the build."""
     for left in range(retries, -1, -1):
         try:
             return runner.run(order)
         except PairmillError as error:
             if left == 0 or not isinstance(error, StageBug):
-                return Receipt(order.part, error=error)
+                return Failure(error)
     raise AssertionError("unreachable: the last try returns")
 
 
 class DownloadRunner:
     """Fetches a part: `parts/NNNNN.tar`, then its index, then the log."""
 
+    light = False
+
     def __init__(self, store: Store, stage: Stage) -> None:
-        self.name, self.cpus, self.gpus = stage.name, stage.resources.cpus, stage.resources.gpus
+        self.cpus, self.gpus = stage.resources.cpus, stage.resources.gpus
         self._store, self._stage = store, stage
 
     def open(self) -> None:
@@ -89,10 +110,10 @@ class DownloadRunner:
         index, log = part_file("parts", order.part), getattr(self._stage, "log", None)
         self._store.remove(index)  # the index is the mark of the pair: it may never outlive its tar
         stored, tar = self._write_tar(order.part, outcome, _positions(alive))
-        table = scatter(_with_evidence(stored, Stored.arrow_schema(), outcome, self.name), pool, alive)
+        table = scatter(_with_evidence(stored, Stored.arrow_schema(), outcome, self._stage.name), pool, alive)
         self._store.write_table(index, table, order.origins["parts"].seal(table, **tar))
         if log is not None:
-            self._store.write_table(part_file("logs/download", order.part), log, sealed(log, "", self.name))
+            self._store.write_table(part_file("logs/download", order.part), log, sealed(log, "", self._stage.name))
         return _receipt(order.part, outcome)
 
     def _process(self, part: int, batch: pa.Table) -> Outcome:
@@ -129,8 +150,9 @@ def _add(tar: PayloadTar, payload: Payload | None, row: int, position: int) -> t
 class MeasureRunner:
     """One pass over a part's pixels for every measure that is stale there."""
 
+    light = False
+
     def __init__(self, store: Store, stages: list[Stage]) -> None:
-        self.name = "measure"
         self.cpus = max(s.resources.cpus for s in stages)
         self.gpus = max(s.resources.gpus for s in stages)
         self._store, self._stages = store, {s.name: s for s in stages}

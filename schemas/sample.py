@@ -111,13 +111,13 @@ class Picture(Key):
 class Captioned(Key):
     """What a text measure reads."""
 
-    caption: str
+    caption: str | None
 
 
 class Pair(Picture):
     """What an image-text measure reads."""
 
-    caption: str
+    caption: str | None
 
 
 class ImageFacts(Key):

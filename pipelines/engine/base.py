@@ -1,18 +1,18 @@
 """What an engine promises."""
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
-from pipelines.run_part import Receipt, Runner, WorkOrder
+from pipelines.run_part import Failure, Runner
 
-OnReceipt = Callable[[Receipt], None]
+Done = Callable[[Any], None]
 
 
 class Engine(Protocol):
-    """Runs every order, in any order of completion; calls `done` in this process for each; stops at the first error."""
+    """Runs every order, completed in any order; calls `done` here for each; stops at the first failure."""
 
-    def run(self, runner: Runner, orders: list[WorkOrder], done: OnReceipt) -> None:
-        """Raises the receipt's error when an order fails."""
+    def run(self, runner: Runner, orders: list[Any], done: Done) -> None:
+        """Raises the failure's error when an order fails."""
         ...
 
     def close(self) -> None:
@@ -20,8 +20,8 @@ class Engine(Protocol):
         ...
 
 
-def settle(receipt: Receipt, done: OnReceipt) -> None:
+def settle(receipt: Any, done: Done) -> None:
     """Hand on a receipt, or raise what it carries."""
-    if receipt.error is not None:
+    if isinstance(receipt, Failure):
         raise receipt.error
     done(receipt)

@@ -1,7 +1,9 @@
 """The engine for debugging, tests and tiny builds: one part after another, in this process."""
 
-from pipelines.engine.base import OnReceipt, settle
-from pipelines.run_part import Runner, WorkOrder, attempt
+from typing import Any
+
+from pipelines.engine.base import Done, settle
+from pipelines.run_part import Runner, attempt
 
 
 class LocalEngine:
@@ -10,7 +12,7 @@ class LocalEngine:
     def __init__(self, retries: int = 1) -> None:
         self._retries = retries
 
-    def run(self, runner: Runner, orders: list[WorkOrder], done: OnReceipt) -> None:
+    def run(self, runner: Runner, orders: list[Any], done: Done) -> None:
         if not orders:
             return
         runner.open()

@@ -4,15 +4,20 @@ Each task is one work order; a model is loaded once per actor; pixels never ente
 workers and nodes, placement and GPUs are Ray's. Started on first use, and only when there is work for it.
 """
 
+import logging
 import os
 import pickle
 from pathlib import Path
 from typing import Any
 
-from pipelines.engine.base import OnReceipt, settle
-from pipelines.run_part import Runner, WorkOrder, attempt
+from pipelines.engine.base import Done, settle
+from pipelines.engine.local import LocalEngine
+from pipelines.run_part import Runner, attempt
 
 _STORE_BYTES = 128 << 20  # orders and receipts only; Ray's own default takes a third of the memory
+
+_NOT_WORTH_IT = 8
+"""Light orders that are done sooner here than a cluster starts (12 CPU-seconds)."""
 
 
 class PartActor:
@@ -34,8 +39,11 @@ class RayEngine:
         self._workers, self._retries, self._address = workers, retries, address
         self._started = False
 
-    def run(self, runner: Runner, orders: list[WorkOrder], done: OnReceipt) -> None:
+    def run(self, runner: Runner, orders: list[Any], done: Done) -> None:
         if not orders:
+            return
+        if runner.light and len(orders) <= _NOT_WORTH_IT and not self._started:
+            LocalEngine(self._retries).run(runner, orders, done)
             return
         self._start()
         import ray.data
@@ -49,7 +57,7 @@ class RayEngine:
             fn_constructor_args=(runner, self._retries),
             num_cpus=runner.cpus,
             num_gpus=runner.gpus,
-            concurrency=pool,
+            compute=ray.data.ActorPoolStrategy(size=pool),
         )
         for row in receipts.iter_rows():
             settle(pickle.loads(row["receipt"]), done)
@@ -70,7 +78,11 @@ class RayEngine:
         os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # its notes to itself would tear the progress display
         import ray
+
+        for name in ("ray", "ray.data"):
+            logging.getLogger(name).setLevel(logging.ERROR)
 
         if self._address:
             root = str(Path(__file__).resolve().parents[2])
