@@ -1,5 +1,6 @@
 """`pairmill demo`: serve the sample web on loopback, build from it, show what became of every row."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,7 +36,7 @@ def run_demo(out: str, demo: DemoOptions, options: BuildOptions) -> Plan:
     with SampleWebServer(web) as server:
         overrides = [
             f"pool.paths=[{str(web.resolve() / 'pool.parquet')!r}]",
-            f"download.connect_to={{'*.test': '127.0.0.1:{server.port}'}}",
+            f"download.connect_to={json.dumps(server.connect_to)}",
         ]
         overrides += [f"engine.{k}={v}" for k, v in (("kind", demo.engine), ("workers", demo.workers)) if v is not None]
         return build(load(str(RECIPE), overrides), Store(out), options)

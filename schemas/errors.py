@@ -5,6 +5,8 @@
 Both messages are one line that names the thing and says the remedy. Anything else is a bug and keeps its traceback.
 """
 
+from typing import Any
+
 
 class PairmillError(Exception):
     """Base of the errors a person is meant to read; `exit_code` is what the command line ends with."""
@@ -15,6 +17,10 @@ class PairmillError(Exception):
         self.what = what
         self.remedy = remedy
         super().__init__(f"{what}; {remedy}" if remedy else what)
+
+    def __reduce__(self) -> "str | tuple[Any, ...]":
+        """Errors travel from workers: rebuild from the constructor's own arguments."""
+        return (type(self), (self.what, self.remedy))
 
 
 class WrongRequest(PairmillError):
@@ -36,8 +42,12 @@ class StageBug(WrongData):
         self.stage = stage
         self.part = part
         self.sample_id = sample_id
+        self.cause = cause
         named = f"sample {sample_id}" if sample_id else "a batch, but on none of its rows alone"
         super().__init__(
             f"stage {stage} failed on {named} of part {part:05d}: {cause}",
             "this is a bug in the stage, not in the data: run `pairmill explain BUILD SAMPLE_ID` and report it",
         )
+
+    def __reduce__(self) -> "str | tuple[Any, ...]":
+        return (StageBug, (self.stage, self.part, self.sample_id, self.cause))
