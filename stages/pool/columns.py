@@ -38,8 +38,9 @@ def _check_one(file: PoolFile, columns: ColumnMap, extra: bool) -> None:
 
 
 def _absent(file: PoolFile, role: str, name: str, names: list[str]) -> WrongRequest:
-    close = difflib.get_close_matches(name, names, 1, cutoff=0.5) or difflib.get_close_matches(role, names, 1)
-    hint = f"{close[0]!r}" if close else "the one you mean"
+    lower = {n.lower(): n for n in reversed(names)}
+    close = [m for wanted in (name, role) for m in difflib.get_close_matches(wanted.lower(), lower, 1, cutoff=0.5)]
+    hint = repr(lower[close[0]]) if close else "the one you mean"
     listed = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
     return WrongRequest(
         f"pool.columns.{role}: {file.path} has no column {name!r}", f"set it to {hint}; the columns are {listed}"

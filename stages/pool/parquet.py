@@ -41,9 +41,11 @@ def _fits(role: str, kind: pa.DataType) -> bool:
         kind = kind.storage_type
     if types.is_dictionary(kind):
         kind = kind.value_type
-    if role == "boxes" and (types.is_list(kind) or types.is_large_list(kind)):
+    if role != "boxes":
+        return not types.is_nested(kind)
+    if types.is_list(kind) or types.is_large_list(kind):
         return types.is_struct(kind.value_type)
-    return not types.is_nested(kind)
+    return types.is_string(kind) or types.is_large_string(kind)
 
 
 def read(file: PoolFile, columns: ColumnMap, extra: bool) -> Iterator[Chunk]:
