@@ -75,13 +75,24 @@ def digest(value: Any) -> str:
 def content_hash(table: pa.Table) -> str:
     """sha256 (hex) of a table's rows and column types, independent of chunking and of schema metadata."""
     plain = table.replace_schema_metadata(None).combine_chunks()
-    plain = plain.cast(pa.schema([f.remove_metadata() for f in plain.schema]))
+    plain = plain.cast(pa.schema([pa.field(f.name, _bare(f.type), f.nullable) for f in plain.schema]))
     # A copy by take has nothing left of what lies under nulls and behind a slice; IPC would write that, too.
     plain = plain.take(pa.array(range(plain.num_rows), pa.int64()))
     hasher = _HashSink()
     with pa.ipc.new_stream(pa.PythonFile(hasher, mode="w"), plain.schema) as writer:
         writer.write_table(plain)
     return hasher.hexdigest()
+
+
+def _bare(kind: pa.DataType) -> pa.DataType:
+    """A type without metadata inside and with list items called `item`: Parquet gives them back as `element`."""
+    if pa.types.is_list(kind):
+        item: Any = kind.value_field  # pyright: ignore[reportAttributeAccessIssue]
+        return pa.list_(pa.field("item", _bare(item.type), item.nullable))
+    if pa.types.is_struct(kind):
+        fields: list[Any] = [kind.field(i) for i in range(kind.num_fields)]  # pyright: ignore[reportAttributeAccessIssue]
+        return pa.struct([pa.field(f.name, _bare(f.type), f.nullable) for f in fields])
+    return kind
 
 
 class _HashSink(io.RawIOBase):

@@ -149,3 +149,13 @@ def test_killed_writer_leaves_a_whole_file_or_none(tmp_path: Path) -> None:
             assert store.seal("x.parquet") is not None
     store.sweep()
     assert set(store.walk()) <= {"x.parquet"} and not list(tmp_path.glob(".tmp-*"))
+
+
+def test_content_hash_of_nested_columns_is_the_same_after_parquet(tmp_path: Path) -> None:
+    about = {"description": "inside"}
+    box = pa.struct([pa.field("label", pa.string(), metadata=about), pa.field("x", pa.float32(), nullable=False)])
+    schema = pa.schema([("boxes", pa.list_(pa.field("item", box, nullable=False))), ("v", pa.list_(pa.float16()))])
+    table = pa.Table.from_pylist([{"boxes": [{"label": "a", "x": 1.0}], "v": [1.0]}, {"boxes": None, "v": []}], schema)
+    store = Store(str(tmp_path))
+    store.write_table("t.parquet", table, sealed(table, "f", "test"))
+    assert content_hash(store.read_table("t.parquet")) == content_hash(table)
