@@ -4,8 +4,9 @@ import hashlib
 import os
 import ssl
 from collections import deque
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -123,7 +124,8 @@ class Download(Stage):
         most = 8 * self._settings.resize_threads  # beyond that, fetching waits: bodies are held in memory
         with closing(fetcher.run(jobs)) as done:
             for job in done:
-                result = results[job.row] = self._examined(job)
+                with _named(job):
+                    result = results[job.row] = self._examined(job)
                 if result.refusal is not None or result.facts is None or self._threads is None or self._resize is None:
                     _keep(job, result, job.body if result.refusal is None else None, spool)
                     continue
@@ -169,10 +171,8 @@ _Pending = tuple[Job, "Future[Resized | Refusal]"]
 def _take(pending: deque[_Pending], results: list[_Result], spool: Spool) -> None:
     job, future = pending.popleft()
     result = results[job.row]
-    try:
+    with _named(job):
         made = future.result()
-    except Exception as error:
-        raise RuntimeError(f"sample {job.sample_id}: {error}") from error
     if isinstance(made, Refusal):
         result.refusal = made
         _keep(job, result, None, spool)
@@ -180,6 +180,15 @@ def _take(pending: deque[_Pending], results: list[_Result], spool: Spool) -> Non
     result.stored = made.facts
     result.stored_sha256 = hashlib.sha256(made.data).hexdigest()
     _keep(job, result, made.data, spool)
+
+
+@contextmanager
+def _named(job: Job) -> Iterator[None]:
+    """A bug in our own code says which sample it met."""
+    try:
+        yield
+    except Exception as error:
+        raise RuntimeError(f"sample {job.sample_id}: {type(error).__name__}: {error}") from error
 
 
 def _keep(job: Job, result: _Result, data: bytes | None, spool: Spool) -> None:

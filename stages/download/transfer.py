@@ -167,8 +167,7 @@ class Transfer:
             limit = self._config.connect_timeout_s if connecting else self._config.total_timeout_s
             return Refusal(DownloadReason.TIMEOUT, threshold=limit, detail="connect" if connecting else "total")
         if code == pycurl.E_FILESIZE_EXCEEDED:
-            promised = self._promised()
-            return self._too_large(self._config.max_bytes + 1 if promised is None else promised)
+            return self._too_large(max(self._promised() or 0, self._config.max_bytes + 1))
         if code == pycurl.E_PARTIAL_FILE:
             promised = self._promised()
             return Refusal(DownloadReason.PARTIAL_BODY, threshold=None if promised is None else float(promised))
@@ -178,8 +177,9 @@ class Transfer:
         return Refusal(reason, detail=detail)
 
     def _promised(self) -> int | None:
-        size = int(self.easy.getinfo(pycurl.CONTENT_LENGTH_DOWNLOAD))
-        return size if size >= 0 else None
+        """Content-Length; libcurl's own figure is gone when it refuses one that is too large."""
+        text = self.answer.headers.get("content-length", [""])[-1]
+        return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
 
 
 def _milliseconds(seconds: float) -> int:
