@@ -29,7 +29,10 @@ from fsspec.implementations.local import LocalFileSystem
 
 from schemas.errors import WrongData, WrongRequest
 
-_SEAL_KEY = b"pairmill"
+SEAL_KEY = b"pairmill"
+"""Where a Parquet footer keeps the seal."""
+ROWS_AT_ONCE = 65_536
+"""Rows of a Parquet row group, and of a batch in a content hash: so both can be made from a stream."""
 _LIST_THREADS = 16
 
 
@@ -60,7 +63,7 @@ class Seal:
 
     @staticmethod
     def decode(metadata: dict[bytes, bytes] | None) -> "Seal | None":
-        raw = (metadata or {}).get(_SEAL_KEY)
+        raw = (metadata or {}).get(SEAL_KEY)
         if raw is None:
             return None
         data = json.loads(raw)
@@ -74,25 +77,26 @@ def digest(value: Any) -> str:
 
 def content_hash(table: pa.Table) -> str:
     """sha256 (hex) of a table's rows and column types, independent of chunking and of schema metadata."""
-    plain = table.replace_schema_metadata(None).combine_chunks()
-    plain = plain.cast(pa.schema([pa.field(f.name, _bare(f.type), f.nullable) for f in plain.schema]))
-    # A copy by take has nothing left of what lies under nulls and behind a slice; IPC would write that, too.
-    plain = plain.take(pa.array(range(plain.num_rows), pa.int64()))
-    hasher = _HashSink()
-    with pa.ipc.new_stream(pa.PythonFile(hasher, mode="w"), plain.schema) as writer:
-        writer.write_table(plain)
-    return hasher.hexdigest()
+    hasher = ContentHasher(table.schema)
+    hasher.write(table.combine_chunks())
+    return hasher.finish()
 
 
-def _bare(kind: pa.DataType) -> pa.DataType:
-    """A type without metadata inside and with list items called `item`: Parquet gives them back as `element`."""
-    if pa.types.is_list(kind):
-        item: Any = kind.value_field  # pyright: ignore[reportAttributeAccessIssue]
-        return pa.list_(pa.field("item", _bare(item.type), item.nullable))
-    if pa.types.is_struct(kind):
-        fields: list[Any] = [kind.field(i) for i in range(kind.num_fields)]  # pyright: ignore[reportAttributeAccessIssue]
-        return pa.struct([pa.field(f.name, _bare(f.type), f.nullable) for f in fields])
-    return kind
+class ContentHasher:
+    """`content_hash` of a table that comes in pieces: every piece but the last has a multiple of ROWS_AT_ONCE rows."""
+
+    def __init__(self, schema: pa.Schema) -> None:
+        self._schema = pa.schema([f.remove_metadata() for f in schema])
+        self._sink = _HashSink()
+        self._writer = pa.ipc.new_stream(pa.PythonFile(self._sink, mode="w"), self._schema)
+
+    def write(self, table: pa.Table) -> None:
+        plain = table.replace_schema_metadata(None).cast(self._schema)
+        self._writer.write_table(plain, max_chunksize=ROWS_AT_ONCE)
+
+    def finish(self) -> str:
+        self._writer.close()
+        return self._sink.hexdigest()
 
 
 class _HashSink(io.RawIOBase):
@@ -237,14 +241,14 @@ class Store:
 
     def write_table(self, name: str, table: pa.Table, seal: Seal) -> None:
         """Commit a Parquet file with its seal in the footer. The bytes depend on the rows, the schema and the seal."""
-        metadata = {_SEAL_KEY: seal.encode()}
+        metadata = {SEAL_KEY: seal.encode()}
         with (
             self.committing(name) as path,
             pq.ParquetWriter(
                 path, table.schema.with_metadata(metadata), compression="zstd", write_statistics=True
             ) as writer,
         ):
-            writer.write_table(table.replace_schema_metadata(metadata).combine_chunks(), row_group_size=65_536)
+            writer.write_table(table.replace_schema_metadata(metadata).combine_chunks(), row_group_size=ROWS_AT_ONCE)
 
     def write_bytes(self, name: str, data: bytes) -> None:
         with self.committing(name) as path:
