@@ -5,7 +5,6 @@ its own. Two words are the same when they are equal after Unicode case folding.
 """
 
 import re
-import sys
 import unicodedata
 from functools import cache
 from typing import Any, ClassVar, NamedTuple
@@ -19,6 +18,10 @@ from stages.measure.base import Measure, MeasureReason
 
 # Unified ideographs with extensions A–I, compatibility ideographs, the iteration mark and the ideographic zero.
 _IDEOGRAPHS = "\u3005\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af"
+# Unicode has letters, digits and marks in planes 0–3 only, but for variation selectors in plane 14.
+_SCANNED = 0x40000
+# Variation selectors and the keycap are marks by category but belong to emoji, not to letters.
+_EMOJI_MARKS = frozenset({0x20E3, *range(0xFE00, 0xFE10)})
 
 
 class _Patterns(NamedTuple):
@@ -52,36 +55,31 @@ def caption_facts(text: str) -> tuple[int, int, float, float]:
     """(characters, words, share of words that repeat an earlier one, share of neither letters nor spaces)."""
     patterns = _patterns()
     words = patterns.word.findall(text)
-    repeated = 1 - len({w.casefold() for w in words}) / len(words) if words else 0.0
-    nonletters = 1 - len(patterns.nonletters.sub("", text)) / len(text) if text else 0.0
+    repeated = (len(words) - len({w.casefold() for w in words})) / len(words) if words else 0.0
+    nonletters = (len(text) - len(patterns.nonletters.sub("", text))) / len(text) if text else 0.0
     return len(text), len(words), repeated, nonletters
 
 
 @cache
 def _patterns() -> _Patterns:
-    letters, digits, marks = _ranges("L"), _ranges("N"), _ranges("M")
+    found: dict[str, list[int]] = {"L": [], "N": [], "M": []}
+    for code in range(_SCANNED):
+        kind = unicodedata.category(chr(code))[0]
+        if kind in found and code not in _EMOJI_MARKS:
+            found[kind].append(code)
+    letters, digits, marks = (_ranges(codes) for codes in found.values())
     start = f"(?![{_IDEOGRAPHS}])[{letters}{digits}]"
     word = re.compile(f"[{_IDEOGRAPHS}]|{start}(?:{start}|[{marks}])*")
     return _Patterns(word, re.compile(rf"[^{letters}{marks}\s]+"))
 
 
-def _ranges(category: str) -> str:
-    """A character class body of all characters of a general category, as ranges.
-
-    Variation selectors and keycaps are marks by category but belong to emoji, not to letters: left out.
-    """
+def _ranges(codes: list[int]) -> str:
+    """The body of a regular expression's character class that holds these code points (ascending)."""
     found: list[str] = []
-    first = last = -2
-    for code in [*_codes(category), sys.maxunicode + 2]:
-        if code == last + 1:
-            last = code
-            continue
-        if first >= 0:
+    first = last = codes[0]
+    for code in [*codes[1:], -1]:
+        if code != last + 1:
             found.append(f"\\U{first:08x}-\\U{last:08x}")
-        first = last = code
+            first = code
+        last = code
     return "".join(found)
-
-
-def _codes(category: str) -> list[int]:
-    emoji = {0x20E3, *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)}
-    return [c for c in range(sys.maxunicode + 1) if unicodedata.category(chr(c))[0] == category and c not in emoji]

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _CHARS_PER_TOKEN = 16
 """Text beyond context length × this is cut before tokenization: byte-pair encoding is quadratic in a word's length."""
+_MOST_CACHED_WORDS = 200_000
 
 
 class ClipMeasure(PixelMeasure):
@@ -131,6 +132,7 @@ class _Loaded:
         self.device, self.dtype = device, torch.bfloat16 if precision == "bf16" else torch.float32
         self.model, self.transform, self.tokenizer = clip_model.load(config, device, precision)
         self._forbidden = _special_tokens(self.tokenizer)
+        self._cached: dict[str, str] = dict(getattr(self.tokenizer, "cache", {}))
         self._longest = _CHARS_PER_TOKEN * (getattr(self.tokenizer, "context_length", None) or 77)
 
     def embed(self, looks: "Sequence[torch.Tensor]", captions: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -140,6 +142,7 @@ class _Loaded:
 
         pixels = torch.stack(list(looks)).to(self.device, self.dtype)
         tokens = self.tokenizer([self.plain(c) for c in captions]).to(self.device)
+        self._trim_cache()
         with torch.inference_mode():
             image = normalize(self.model.encode_image(pixels).float(), dim=-1)
             text = normalize(self.model.encode_text(tokens).float(), dim=-1)
@@ -152,6 +155,13 @@ class _Loaded:
             return text
         bare = html.unescape(html.unescape(text))  # open_clip's tokenizers unescape twice
         return self._forbidden.sub(" ", bare) if self._forbidden.search(bare) else text
+
+    def _trim_cache(self) -> None:
+        """open_clip's own tokenizer remembers every word it ever saw; the web has too many."""
+        cache: dict[str, str] = getattr(self.tokenizer, "cache", {})
+        if len(cache) > _MOST_CACHED_WORDS:
+            cache.clear()
+            cache.update(self._cached)
 
     def release(self) -> None:
         import torch

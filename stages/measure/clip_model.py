@@ -10,6 +10,7 @@ import hashlib
 import importlib.util
 import json
 import os
+import pickle
 from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -50,6 +51,8 @@ def precision_on(device: str, asked: str) -> str:
 def check(config: ClipConfig) -> None:
     """Raises WrongRequest for a model that cannot be: unknown name, missing folder or file, no weights."""
     name = config.model
+    if config.pretrained and name.startswith((_LOCAL, _HUB)):
+        raise WrongRequest(f"clip.pretrained has no meaning beside {name!r}", "leave it out")
     if name.startswith(_LOCAL):
         _check_folder(Path(name.removeprefix(_LOCAL)), name)
     elif name.startswith(_HUB):
@@ -123,7 +126,7 @@ def describe(config: ClipConfig) -> dict[str, Any]:
     check(config)
     name = config.model
     if name.startswith(_LOCAL):
-        return {"name": _LOCAL, "files": _hashes(_folder_files(Path(name.removeprefix(_LOCAL))))}
+        return {"name": "local-dir", "files": _hashes(_folder_files(Path(name.removeprefix(_LOCAL))))}
     if config.pretrained and not name.startswith(_HUB) and Path(config.pretrained).is_file():
         files = {"checkpoint": Path(config.pretrained), **_tokenizer_files(name)}
         return {"name": name, "files": _hashes(files)}
@@ -233,13 +236,15 @@ def load(config: ClipConfig, device: str, precision: str) -> tuple[Any, Callable
     """(model in eval mode on `device`, its inference transform, its tokenizer). Never with random weights."""
     import open_clip
     from open_clip.transform import PreprocessCfg, image_transform_v2
+    from safetensors import SafetensorError
 
     try:
         model: Any = open_clip.create_model(
             config.model, config.pretrained, precision=precision, device=device, require_pretrained=True
         )
         tokenizer = open_clip.get_tokenizer(config.model)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise WrongRequest(f"clip.model {config.model!r} cannot be loaded: {error}", "check its files") from error
+    except (OSError, ValueError, RuntimeError, SafetensorError, pickle.UnpicklingError) as error:
+        why = str(error).splitlines()[0]
+        raise WrongRequest(f"clip.model {config.model!r} cannot be loaded: {why}", "check its files") from error
     transform: Any = image_transform_v2(PreprocessCfg(**model.visual.preprocess_cfg), is_train=False)
     return model.eval(), transform, tokenizer
