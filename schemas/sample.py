@@ -129,7 +129,7 @@ class ImageFacts(Key):
     aspect: Float32
     """The longer side over the shorter one, ≥ 1."""
     channels: Int16
-    """Channels of the stored image before conversion to RGB: 1, 3 or 4."""
+    """Channels of the stored image before conversion to RGB: 1, 2 (grey and alpha), 3 or 4 (alpha or CMYK)."""
     image_bytes: int
     mean_luma: Float32
     """Mean Rec. 601 luma, 0–255."""
