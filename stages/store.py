@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import fsspec
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
@@ -86,17 +87,31 @@ class ContentHasher:
     """`content_hash` of a table that comes in pieces: every piece but the last has a multiple of ROWS_AT_ONCE rows."""
 
     def __init__(self, schema: pa.Schema) -> None:
-        self._schema = pa.schema([f.remove_metadata() for f in schema])
+        self._schema = pa.schema([pa.field(f.name, _bare(f.type), f.nullable) for f in schema])
         self._sink = _HashSink()
         self._writer = pa.ipc.new_stream(pa.PythonFile(self._sink, mode="w"), self._schema)
 
     def write(self, table: pa.Table) -> None:
-        plain = table.replace_schema_metadata(None).cast(self._schema)
-        self._writer.write_table(plain, max_chunksize=ROWS_AT_ONCE)
+        plain = table.replace_schema_metadata(None).cast(self._schema).combine_chunks()
+        for start in range(0, plain.num_rows, ROWS_AT_ONCE):
+            # A copy by take has nothing left of what lies under nulls and behind a slice; IPC would write that, too.
+            rows = np.arange(start, min(start + ROWS_AT_ONCE, plain.num_rows))
+            self._writer.write_table(plain.take(pa.array(rows)).combine_chunks())
 
     def finish(self) -> str:
         self._writer.close()
         return self._sink.hexdigest()
+
+
+def _bare(kind: pa.DataType) -> pa.DataType:
+    """A type without metadata inside and with list items called `item`: Parquet gives them back as `element`."""
+    if pa.types.is_list(kind):
+        item: Any = kind.value_field  # pyright: ignore[reportAttributeAccessIssue]
+        return pa.list_(pa.field("item", _bare(item.type), item.nullable))
+    if pa.types.is_struct(kind):
+        fields: list[Any] = [kind.field(i) for i in range(kind.num_fields)]  # pyright: ignore[reportAttributeAccessIssue]
+        return pa.struct([pa.field(f.name, _bare(f.type), f.nullable) for f in fields])
+    return kind
 
 
 class _HashSink(io.RawIOBase):
