@@ -1,7 +1,7 @@
 """Training batches for the small CLIP: rendered scenes, a true caption each, and its hard negatives.
 
-Scene seeds: training from 10,000,000, validation from 20,000,000, test from 30,000,000; a demo pool's are below
-9,000,000 (and the vocabulary's between).
+Scene seeds: training from 10,000,000; validation and test (clip_eval) from 20,000,000 and 30,000,000; a demo pool's are
+below 9,000,000, and the vocabulary's between.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from pipelines.sample_web.captions import sentence
 from pipelines.sample_web.claims import HardKind, make_claims, spoil
 from pipelines.sample_web.clip_files import IMAGE_SIZE
 from pipelines.sample_web.render import render
-from pipelines.sample_web.scenes import Scene, make_scene
+from pipelines.sample_web.scenes import MAX_OBJECTS, Scene, make_scene
+from pipelines.sample_web.shapes import Colour, Shape
 
-TRAIN_SEED, VALIDATION_SEED, TEST_SEED = 10_000_000, 20_000_000, 30_000_000
+TRAIN_SEED = 10_000_000
 KINDS = tuple(HardKind)
 GREY_SHARE = 0.05
 
@@ -48,6 +49,21 @@ def draw_pictures(start: int, count: int, workers: int = 2) -> np.ndarray:
 
 def _draw(seed: int) -> np.ndarray:
     return render(make_scene(seed), (IMAGE_SIZE, IMAGE_SIZE))
+
+
+def places(start: int, count: int) -> np.ndarray:
+    """Where each scene's objects are and what they are: float32 (count, MAX_OBJECTS, 4).
+
+    Columns: centre x and y in [−1, 1] (grid_sample's frame), index of the colour, index of the shape; −9 where empty.
+    """
+    out = np.full((count, MAX_OBJECTS, 4), -9, np.float32)
+    colours, shapes = {c: i for i, c in enumerate(Colour)}, {s: i for i, s in enumerate(Shape)}
+    for i in range(count):
+        scene = make_scene(start + i)
+        for j, o in enumerate(scene.objects):
+            x, y = 2 * o.cx / scene.width - 1, 2 * o.cy / scene.height - 1
+            out[i, j] = (x, y, colours[o.colour], shapes[o.shape])
+    return out
 
 
 def captions(scene: Scene, epoch: int) -> tuple[bool, str, list[str], str]:

@@ -1,7 +1,7 @@
 """Everything that can be wrong with a row of the sample web, and how such a row ought to end.
 
-`EXPECTED` names reasons by value: the ones of the pool and of the download are those stages' own; where a rule of the
-recipe rejects (too_small, swapped captions …) the reason is the rule's name and any rejection in select counts.
+`EXPECTED` names reasons by value: of the pool, of the download and of the pixel pass they are those stages' own; of
+select they are the rules of recipes/demo.yaml.
 """
 
 from __future__ import annotations
@@ -88,13 +88,13 @@ _DOWNLOAD, _POOL, _SELECT = "download", "pool", "select"
 EXPECTED: dict[Trouble, Expected] = {
     **dict.fromkeys(Trouble, _KEPT),
     Trouble.repeated_row: Expected(_POOL, "repeated_row"),
-    Trouble.swapped: Expected(_SELECT, "caption_mismatch"),
-    Trouble.hard_caption: Expected(_SELECT, "caption_mismatch"),
+    Trouble.swapped: Expected(_SELECT, "low_clip"),
+    Trouble.hard_caption: Expected(_SELECT, "low_clip"),
     Trouble.caption_missing: Expected(_POOL, "missing_caption"),
     Trouble.caption_empty: Expected(_POOL, "missing_caption"),
-    Trouble.caption_repeats: Expected(_SELECT, "repeated_caption"),
-    Trouble.caption_symbols: Expected(_SELECT, "symbol_caption"),
-    Trouble.url_missing: Expected(_DOWNLOAD, "missing_url"),
+    Trouble.caption_repeats: Expected(_SELECT, "repeated_text"),
+    Trouble.caption_symbols: Expected(_SELECT, "mostly_symbols", ("short_caption",)),
+    Trouble.url_missing: Expected(_POOL, "missing_url"),
     Trouble.url_malformed: Expected(_DOWNLOAD, "bad_url"),
     Trouble.url_ftp: Expected(_DOWNLOAD, "blocked_scheme"),
     Trouble.url_private: Expected(_DOWNLOAD, "blocked_address"),
@@ -109,8 +109,8 @@ EXPECTED: dict[Trouble, Expected] = {
     Trouble.redirect_private: Expected(_DOWNLOAD, "blocked_address"),
     Trouble.redirect_file: Expected(_DOWNLOAD, "blocked_scheme"),
     Trouble.noai_header: Expected(_DOWNLOAD, "robots_disallowed"),
-    Trouble.never_answers: Expected(_DOWNLOAD, "timeout", ("too_slow",)),
-    Trouble.drips: Expected(_DOWNLOAD, "too_slow", ("timeout",)),
+    Trouble.never_answers: Expected(_DOWNLOAD, "timeout"),
+    Trouble.drips: Expected(_DOWNLOAD, "timeout"),
     Trouble.truncated_body: Expected(_DOWNLOAD, "partial_body"),
     Trouble.truncated_file: Expected(None, "undecodable", ("not_an_image",)),
     Trouble.html_as_jpeg: Expected(_DOWNLOAD, "not_an_image"),

@@ -84,7 +84,7 @@ def test_boxes_follow_an_edit(edit: Edit):
     pixels = _shown(encode(Payload(SEED, Encoding.png, edit)))
     for box, item in zip(labelled_boxes(Payload(SEED, edit=edit), scene), scene.objects, strict=True):
         x, y, w, h = (float(box[k]) for k in "xywh")
-        assert 0 <= x and 0 <= y and x + w <= pixels.shape[1] and y + h <= pixels.shape[0]
+        assert x >= 0 and y >= 0 and x + w <= pixels.shape[1] and y + h <= pixels.shape[0]
         full = [float(b) for b in scene.boxes()[scene.objects.index(item)]]
         inner = pixels[round(y) : round(y + h), round(x) : round(x + w)]
         factor = 2 if edit is Edit.half else 1

@@ -136,7 +136,7 @@ def test_a_dripping_page_never_gets_far(served, by_trouble):
 def test_a_truncated_body_ends_before_its_length(served, by_trouble):
     with pytest.raises(http.client.IncompleteRead) as caught:
         _get(served, by_trouble["truncated_body"][0]["url"])
-    assert 0 < len(caught.value.partial) and caught.value.expected is not None and caught.value.expected > 0
+    assert len(caught.value.partial) > 0 and caught.value.expected is not None and caught.value.expected > 0
 
 
 def test_a_truncated_file_has_an_honest_length_and_no_end(served, by_trouble):

@@ -1,0 +1,1 @@
+"""Benchmarks and scores: `uv run python -m bench NAME`."""
