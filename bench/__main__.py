@@ -5,6 +5,7 @@ import sys
 
 BENCHMARKS: dict[str, str] = {
     "photos": "bench.photos",
+    "plan_pool": "bench.plan_pool",
     "truth": "bench.truth",
 }
 """Name → module with a `run(args: list[str])`; imported only when asked for."""
