@@ -55,10 +55,15 @@ class Resolver:
         self._limit_s = limit_s
         self._threads = threads
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="dns")
-        self._busy: set[Future[Names]] = set()
+        self._taken: set[Future[Names]] = set()
         self._running: dict[str, tuple[Future[Names], float]] = {}
         self._wanted: OrderedDict[str, Callable[[], None]] = OrderedDict()
         self._cache: OrderedDict[str, _Entry] = OrderedDict()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a lookup runs whose answer, or whose deadline, is awaited."""
+        return bool(self._running)
 
     def cached(self, host: str, tries: int) -> Names | None:
         """What is known of `host`. A failure counts only when `host` was looked up at least `tries` times."""
@@ -78,11 +83,11 @@ class Resolver:
         for host in answered:
             future, _ = self._running.pop(host)
             self._store(host, future.result() if future.done() else Names())
-        self._busy = {f for f in self._busy if not f.done()}
-        while self._wanted and len(self._busy) < self._threads:
+        self._taken = {f for f in self._taken if not f.done()}
+        while self._wanted and len(self._taken) < self._threads:
             host, wake = self._wanted.popitem(last=False)
             future = self._executor.submit(self._resolve, host)
-            self._busy.add(future)
+            self._taken.add(future)
             self._running[host] = (future, now + self._limit_s)
             future.add_done_callback(_waker(wake))
         return answered

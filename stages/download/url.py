@@ -111,8 +111,8 @@ def _target(scheme: str, authority: str, tail: str) -> Target | Refusal:
 
 def _split_port(authority: str) -> tuple[str, str]:
     if authority.startswith("["):
-        host, _, rest = authority.partition("]")
-        return f"{host}]", rest[1:] if rest.startswith(":") else rest and "?"
+        host, bracket, rest = authority.partition("]")
+        return host + bracket, rest[1:] if rest.startswith(":") else rest and "?"
     host, _, port = authority.partition(":")
     return host, port
 
@@ -128,7 +128,7 @@ def _port(text: str, default: int) -> int | None:
 def _host(text: str) -> tuple[str, IPv4Address | IPv6Address | None] | Refusal:
     if text.startswith("["):
         try:
-            v6 = IPv6Address(text[1:-1])
+            v6 = IPv6Address(text[1:-1] if text.endswith("]") else "")
         except AddressValueError:
             return _bad("IPv6 address")
         return _bad("IPv6 zone") if v6.scope_id else (v6.compressed, v6)
