@@ -4,6 +4,8 @@ import json
 import tempfile
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+
 if TYPE_CHECKING:
     import duckdb
 
@@ -57,3 +59,10 @@ def walk(tree: Any) -> "list[dict[str, Any]]":
 def one_line(error: Exception) -> str:
     """DuckDB's message without the excerpt of the query."""
     return str(error).split("\n\nLINE", 1)[0].replace("\n", " ").strip()
+
+
+def widened(kind: pa.DataType) -> pa.DataType:
+    """An Arrow type as DuckDB takes it from memory: it knows no float16 there (in Parquet it does)."""
+    if pa.types.is_float16(kind):
+        return pa.float32()
+    return pa.list_(widened(kind.value_type)) if isinstance(kind, pa.ListType) else kind

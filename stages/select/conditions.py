@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from schemas.errors import WrongRequest
-from stages.sql import connect, one_line, syntax, walk
+from stages.sql import connect, one_line, syntax, walk, widened
 
 if TYPE_CHECKING:
     import duckdb
@@ -69,7 +69,7 @@ class Binder:
     def __init__(self, columns: dict[str, Any]) -> None:
         self._columns = {name.lower(): name for name in columns}
         self._con = connect(threads=1)
-        fields = [pa.field(name, _bindable(kind)) for name, kind in columns.items()]
+        fields = [pa.field(name, widened(kind)) for name, kind in columns.items()]
         nulls = pa.Table.from_pylist([{}], schema=pa.schema(fields))
         self._con.register("samples", nulls)  # one row: constants that do not convert are found
         self._impure: dict[str, bool] = {}
@@ -256,10 +256,3 @@ def _plain(node: Any) -> Any:
 
 def _is_number(kind: str) -> bool:
     return kind.partition("(")[0] in {sign + name for sign in _SIGNS for name in _NUMBERS}
-
-
-def _bindable(kind: pa.DataType) -> pa.DataType:
-    """As Parquet's float16 arrives in DuckDB."""
-    if pa.types.is_float16(kind):
-        return pa.float32()
-    return pa.list_(_bindable(kind.value_type)) if pa.types.is_list(kind) else kind  # pyright: ignore[reportAttributeAccessIssue]
