@@ -34,9 +34,14 @@ def mapped(columns: ColumnMap) -> dict[str, str]:
     return {role: name for role, name in roles.items() if name is not None}
 
 
+def own(columns: ColumnMap) -> set[str]:
+    """Names of the columns that a column of the Candidate keeps. The key has none."""
+    return {name for role, name in mapped(columns).items() if role != "key"}
+
+
 def carried(names: list[str], columns: ColumnMap) -> list[str]:
-    """The columns that go into `extra`: all but those that a column of their own keeps. The key has none."""
-    kept = {name for role, name in mapped(columns).items() if role != "key"}
+    """The columns that go into `extra`."""
+    kept = own(columns)
     return [name for name in names if name not in kept]
 
 

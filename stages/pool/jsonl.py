@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from schemas.errors import WrongRequest
 from schemas.recipe import ColumnMap
-from stages.pool.chunk import Chunk, Column, carried, mapped, shown
+from stages.pool.chunk import Chunk, Column, mapped, own, shown
 from stages.pool.extra import dumps
 from stages.pool.files import PoolFile
 from stages.pool.lines import MAX_LINE, Overlong, lines
@@ -20,6 +20,7 @@ CHUNK_ROWS = 8192
 CHUNK_BYTES = 16 << 20
 MAX_DEPTH = 64
 """Levels of nesting; far below where Python's own limit depends on who called."""
+_DECODER = json.JSONDecoder(parse_constant=lambda _: None)
 _SAMPLE_ROWS = 1000
 """Rows looked at to learn the keys."""
 
@@ -74,7 +75,7 @@ def _parse(line: bytes) -> Any:
     if type(line) is Overlong:
         return f"a line of more than {MAX_LINE} bytes"
     try:
-        value = json.loads(line.decode(), parse_constant=lambda _: None)
+        value = _DECODER.decode(line.decode())
     except UnicodeDecodeError as error:
         return f"invalid UTF-8: {shown(line[max(0, error.start - 10) : error.end + 10])}"
     except RecursionError:
@@ -94,50 +95,47 @@ def _deep(value: Any) -> bool:
     return bool(level)
 
 
-def _chunk(rows: list[bytes], columns: ColumnMap, extra: bool) -> Chunk:
-    roles = mapped(columns)
+def _chunk(lines_: list[bytes], columns: ColumnMap, extra: bool) -> Chunk:
+    roles, kept = mapped(columns), own(columns)
     malformed: dict[int, str] = {}
-    values: dict[str, list[Any]] = {role: [None] * len(rows) for role in roles}
-    others: list[str | None] = [None] * len(rows)
-    for i, line in enumerate(rows):
+    values: dict[str, list[Any]] = {role: [None] * len(lines_) for role in roles}
+    others: list[str | None] = [None] * len(lines_)
+    for i, line in enumerate(lines_):
         value = _parse(line)
         if not isinstance(value, dict):
             malformed[i] = value if isinstance(value, str) else f"not an object: {shown(value)}"
             continue
         try:
-            row = {role: _take(value, role, name) for role, name in roles.items()}
-            rest = _others(value, columns) if extra else None
+            if b"\\u" in line:
+                _check_text(value)
+            if extra and not kept.issuperset(value):
+                others[i] = dumps({name: cell for name, cell in value.items() if name not in kept})
+            for role, name in roles.items():
+                values[role][i] = value.get(name) if role == "boxes" else _text(value, name)
         except ValueError as error:
             malformed[i] = str(error)
-            continue
-        for role, cell in row.items():
-            values[role][i] = cell
-        others[i] = rest
+            others[i] = None
+            for column in values.values():
+                column[i] = None
     boxes = values.pop("boxes", None)
     text: dict[str, Column] = {role: pa.array(column, pa.string()) for role, column in values.items()}
-    return Chunk(len(rows), text, boxes, pa.array(others, pa.string()) if extra else None, malformed)
+    return Chunk(len(lines_), text, boxes, pa.array(others, pa.string()) if extra else None, malformed)
 
 
-def _take(row: dict[str, Any], role: str, name: str) -> Any:
-    """A mapped cell as text (boxes as they are). Raises ValueError saying what is wrong."""
+def _text(row: dict[str, Any], name: str) -> str | None:
+    """A cell as text. Raises ValueError for one that is a list or an object."""
     value = row.get(name)
-    if role == "boxes":
+    if value is None or isinstance(value, str):
         return value
     if isinstance(value, (list, dict)):
         raise ValueError(f"{name} is a {'list' if isinstance(value, list) else 'object'}, not text")
-    if value is None:
-        return None
-    return _encodable(value if isinstance(value, str) else json.dumps(value), name)
+    return json.dumps(value)
 
 
-def _others(row: dict[str, Any], columns: ColumnMap) -> str | None:
-    rest = {name: row[name] for name in carried(list(row), columns)}
-    return _encodable(dumps(rest), "another column") if rest else None
-
-
-def _encodable(text: str, name: str) -> str:
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise ValueError(f"{name} has half a surrogate pair at {error.start}") from error
-    return text
+def _check_text(row: dict[str, Any]) -> None:
+    """Raises ValueError where an escape has left half a surrogate pair, which is no text."""
+    for name, value in row.items():
+        try:
+            f"{name}{json.dumps(value, ensure_ascii=False)}".encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(f"{shown(name)} has half a surrogate pair") from error

@@ -62,6 +62,11 @@ def test_extra_left_out_on_request(tmp_path: Path) -> None:
         assert only(rows_of(opened(tmp_path, f"a.{kind}", extra=False)), "extra") == [None]
 
 
+def test_extra_of_a_json_row_that_lacks_a_column(tmp_path: Path) -> None:
+    put(tmp_path, "a.jsonl", '{"url":"u","caption":"c"}\n{"url":"u","x":1}\n')
+    assert only(rows_of(opened(tmp_path, "a.jsonl")), "extra") == [None, '{"x":1}']
+
+
 def test_mapped_columns_are_no_extra_but_the_key_is(tmp_path: Path) -> None:
     row = {"link": "u", "alt": "c", "id": "k", "lang": "de", "n": 1}
     names = {"url": "link", "caption": "alt", "key": "id", "language": "lang"}
