@@ -19,9 +19,9 @@ from stages.measure.decode import Decoded, libraries
 class MeasureReason(StrEnum):
     """Why a sample cannot be measured."""
 
-    undecodable = "undecodable"
+    UNDECODABLE = "undecodable"
     """The stored bytes are no whole image; detail says what the decoder found."""
-    missing_caption = "missing_caption"
+    MISSING_CAPTION = "missing_caption"
     """The measure reads the caption and there is none."""
 
 

@@ -43,7 +43,7 @@ class CaptionMeasure(Measure):
         schema = CaptionFacts.arrow_schema()
         found = {n: pa.array([f[i] for f in facts], schema.field(n).type) for i, n in enumerate(names)}
         table = pa.table({"sample_id": batch["sample_id"].combine_chunks(), **found})
-        reason = [MeasureReason.missing_caption if c is None else None for c in captions]
+        reason = [MeasureReason.MISSING_CAPTION if c is None else None for c in captions]
         return Outcome(table, pa.array(reason, pa.string()))
 
     def identity(self) -> dict[str, Any]:

@@ -72,7 +72,7 @@ class ClipMeasure(PixelMeasure):
     def gather(self, batch: pa.Table, looks: "Sequence[torch.Tensor]") -> Outcome:
         captions = batch["caption"].to_pylist()
         table = _empty_scores() if not captions else self._scores(batch, captions, looks)
-        reason = [MeasureReason.missing_caption if c is None else None for c in captions]
+        reason = [MeasureReason.MISSING_CAPTION if c is None else None for c in captions]
         return Outcome(table, pa.array(reason, pa.string()))
 
     def _scores(self, batch: pa.Table, captions: list[str | None], looks: "Sequence[torch.Tensor]") -> pa.Table:

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 MAX_PIXELS = 100_000_000
 """Default cap on width × height; the download's own default."""
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM")
-"""What Pillow may open. Left out on purpose: formats that run other programs (EPS) or hold no photograph."""
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+"""What Pillow may open: what the download keeps. Some of its other formats run programs (EPS) or allocate at once."""
 
 # What Pillow and the libraries under it raise on bytes that are not what they say; it has no common base class.
 # KeyError and AttributeError are left out: 20,000 mutated files raised neither, and a bug of ours would.
@@ -155,7 +155,7 @@ def _check_size(width: int, height: int, max_pixels: int) -> None:
 def _to_rgb(image: "PilImage") -> np.ndarray:
     from PIL import Image
 
-    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):
         grey = np.clip(np.asarray(image), 0, 65535) >> 8  # 16-bit grey: Pillow's convert would clip at 255
         image = Image.fromarray(grey.astype(np.uint8))
     if image.mode in ("I", "F"):

@@ -164,7 +164,7 @@ class _PixelLane(_Lane):
         kept = pc.is_null(broken)
         ordinal = pc.subtract(pc.cumulative_sum(kept.cast(pa.int64())), 1)
         table = good.take(pc.if_else(kept, ordinal, pa.scalar(None, pa.int64())))
-        undecodable = pc.if_else(kept, pa.scalar(None, pa.string()), pa.scalar(str(MeasureReason.undecodable)))
+        undecodable = pc.if_else(kept, pa.scalar(None, pa.string()), pa.scalar(str(MeasureReason.UNDECODABLE)))
         return _replaced(
             table,
             sample_id=pa.array(self._ids, pa.string()),

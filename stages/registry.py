@@ -1,0 +1,8 @@
+"""Every per-part stage by its name: what the stage laws are tested on (tests/stages/test_laws.py)."""
+
+from stages.base import Stage
+from stages.download.stage import Download
+from stages.measure.registry import MEASURES
+
+STAGES: dict[str, type[Stage]] = {stage.name: stage for stage in (Download, *MEASURES.values())}
+"""In the order in which they run."""

@@ -1,0 +1,143 @@
+"""What the stage laws need to know of each stage: how to make it, rows it keeps, and rows that try to break it.
+
+A new stage is registered in stages/registry.py and gets a case here; test_laws.py fails until it has one.
+"""
+
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from hypothesis import strategies as st
+
+from schemas.recipe import CaptionConfig, ClipConfig, DownloadConfig, ImageConfig, PdqConfig
+from schemas.row import Row
+from stages.base import Stage
+from stages.download.stage import Download
+from stages.measure.registry import make
+from tests.stages.download.hostile import HostileServer, answer, raw, redirect
+from tests.stages.measure.builders import encoded, picture, tiny_clip
+
+Cells = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One stage under the laws."""
+
+    make: Callable[[], Stage]
+    good: Callable[[int], Cells]
+    """Cells of a row that is kept; the number makes it different from others."""
+    bad: Cells
+    """Cells of a row that is rejected."""
+    any_row: st.SearchStrategy[Cells]
+    """Rows of every kind, hostile ones among them."""
+    tolerance: float = 0.0
+    """By how much floats may differ when a row is alone and when it is in a batch; 0: not at all."""
+
+
+def batch_of(accepts: type[Row], rows: list[Cells], first: int = 0) -> pa.Table:
+    """Rows as the stage accepts them; sample_id is the row's number from `first`."""
+    plain = {"source": "pool.parquet", "source_row": 0, "url": "http://web.test/0.jpg", "orientation": 1}
+    cells = [{**plain, **row, "sample_id": f"{first + i:032x}"} for i, row in enumerate(rows)]
+    columns = {f.name: pa.array([c.get(f.name) for c in cells], f.type) for f in accepts.arrow_schema()}
+    return pa.table(columns).cast(accepts.arrow_schema())
+
+
+@contextmanager
+def cases(folder: Path) -> Iterator[dict[str, Case]]:
+    """Stage name → case. A loopback server runs meanwhile."""
+    clip = tiny_clip(folder / "clip")
+    with HostileServer() as server:
+        yield {
+            "download": download_case(server),
+            "measure/image": pixel_case(lambda: make("image", ImageConfig())),
+            "measure/caption": Case(
+                lambda: make("caption", CaptionConfig()),
+                lambda i: {"caption": f"cat {i}"},
+                {"caption": None},
+                CAPTIONED,
+            ),
+            "measure/pdq": pixel_case(lambda: make("pdq", PdqConfig())),
+            "measure/clip": pixel_case(lambda: make("clip", ClipConfig(model=clip, batch_size=3)), tolerance=2e-3),
+        }
+
+
+# ---------------------------------------------------------------- measures
+
+CAPTIONS = (
+    st.none() | st.text(max_size=80) | st.sampled_from(["a cat", "", "<end_of_text>", "猫" * 300, "\x00", "a\n\tb"])
+)
+CAPTIONED = st.fixed_dictionaries({"caption": CAPTIONS})
+
+
+def good_pixels(number: int) -> Cells:
+    return {"image": encoded(picture(20 + number, 24, seed=number)), "caption": f"picture {number}"}
+
+
+def hostile_image(seed: int) -> bytes:
+    """Whole, cut short, mutated, or nothing of an image at all."""
+    rng = random.Random(seed)
+    fmt = rng.choice(["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"])
+    data = bytearray(encoded(picture(rng.randrange(1, 40), rng.randrange(1, 40), seed), fmt))
+    match rng.randrange(4):
+        case 0:
+            del data[rng.randrange(len(data)) :]
+        case 1:
+            for _ in range(rng.randrange(1, 9)):
+                data[rng.randrange(min(len(data), 300))] = rng.choice((0, 255, rng.randrange(256)))
+        case 2:
+            data = bytearray(rng.randbytes(rng.randrange(64)))
+    return bytes(data)
+
+
+def pixel_case(make_stage: Callable[[], Stage], tolerance: float = 0.0) -> Case:
+    rows = st.fixed_dictionaries(
+        {
+            "image": st.integers(0, 9999).map(hostile_image),
+            "orientation": st.none() | st.integers(-1, 9),
+            "caption": CAPTIONS,
+        }
+    )
+    bad = {"image": good_pixels(0)["image"][:200], "caption": "cut short"}
+    return Case(make_stage, good_pixels, bad, rows, tolerance)
+
+
+# ---------------------------------------------------------------- download
+
+
+def no_lookup(host: str) -> list[str]:
+    raise AssertionError(f"the laws ask for no name: {host}")
+
+
+def download_case(server: HostileServer) -> Case:
+    """`*.test` is the server; every other URL here must be refused before anybody is asked for anything."""
+    server.pages |= {f"/{i}.jpg": answer(encoded(picture(seed=i), "JPEG")) for i in range(10)}
+    server.pages |= {
+        "/page.html": answer(b"<html>"),
+        "/empty": answer(b""),
+        "/short": raw(b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n\xff\xd8\xff"),
+        "/garbage": raw(b"\x00\xff\x00 no http\r\n\r\n"),
+        "/hang-up": raw(b""),
+        "/away": redirect("http://127.0.0.1:9/"),
+        "/round": redirect("http://web.test/round"),
+        "/onward": redirect("http://web.test/3.jpg"),
+        "/no-robots": answer(encoded(picture(), "JPEG"), X_Robots_Tag="noai"),
+    }
+    served = st.sampled_from(sorted(server.pages)).map(lambda path: f"http://web.test{path}")
+    refused = st.sampled_from(
+        [None, "", " ", "no url", "ftp://web.test/a", "file:///etc/passwd", "http://127.0.0.1/", "http://[::1]/a.jpg",
+         "http://169.254.169.254/latest", "http://web.test:99999/", "http://web.test/\r\nX: y", "javascript:alert(1)"]
+    )  # fmt: skip
+    config = DownloadConfig(
+        connect_to=server.connect_to, retries=0, backoff_s=0, connect_timeout_s=5, read_timeout_s=5, total_timeout_s=9
+    )
+    return Case(
+        lambda: Download(config, no_lookup),
+        lambda i: {"url": f"http://web.test/{i % 10}.jpg"},
+        {"url": "http://web.test/page.html"},
+        st.fixed_dictionaries({"url": served | refused}),
+    )
