@@ -17,7 +17,8 @@ from schemas.ledger import Selected
 from schemas.recipe import DedupConfig, Recipe
 from stages.batches import write_batches
 from stages.families import families_of, sample_schema
-from stages.select.check import DUPLICATE, RankRule, Rules, check
+from stages.select.check import DUPLICATE, KeepRule, RankRule, Rules, check
+from stages.select.conditions import Test
 from stages.select.rows import chunks
 from stages.select.statements import fill_statement, rank_statements, table_statement
 from stages.sql import connect, one_line, quoted
@@ -58,14 +59,18 @@ def decide(store: Store, recipe: Recipe, parts: int, origin: Origin) -> int:
 
 
 class Decisions:
-    """The decisions of a recipe on a build, as DuckDB table `decisions` in `con`. Nothing is written. Close it."""
+    """The decisions of a recipe on a build, as DuckDB table `decisions` in `con`. Nothing is written. Close it.
 
-    def __init__(self, store: Store, recipe: Recipe, parts: int) -> None:
+    `watch`: reason of a keep rule whose first compared number is kept for every row (columns watched*).
+    """
+
+    def __init__(self, store: Store, recipe: Recipe, parts: int, watch: str | None = None) -> None:
         families = families_of(recipe)
         self.rules = check(recipe.select, {f.name: f.type for f in sample_schema(families)})
+        self.watched = _watched(self.rules, watch)
         self.con = connect()
         try:
-            self.rows = _fill(self.con, self.rules, chunks(store, families, self.rules.columns, parts))
+            self.rows = _fill(self.con, self, chunks(store, families, self.rules.columns, parts))
             for index, rule in enumerate(self.rules.rules if self.rows else ()):
                 if isinstance(rule, RankRule):
                     _run(self.con, rule.rule.reason, rank_statements(index, rule))
@@ -97,7 +102,15 @@ class Decisions:
             yield found.to_arrow_table().cast(Selected.arrow_schema())
 
 
-def _fill(con: "duckdb.DuckDBPyConnection", rules: Rules, tables: Iterator[pa.Table]) -> int:
+def _watched(rules: Rules, reason: str | None) -> Test | None:
+    """The first test of a keep rule that compares a number."""
+    for rule in rules.rules:
+        if isinstance(rule, KeepRule) and rule.rule.reason == reason:
+            return next((test for test in rule.condition.tests if test.value), None)
+    return None
+
+
+def _fill(con: "duckdb.DuckDBPyConnection", of: Decisions, tables: Iterator[pa.Table]) -> int:
     """Make table `decisions`: one line a row, with what an earlier stage or a keep rule decided. Returns the rows."""
     rows = 0
     for table in tables:
@@ -106,8 +119,8 @@ def _fill(con: "duckdb.DuckDBPyConnection", rules: Rules, tables: Iterator[pa.Ta
             continue
         con.register("samples", table.append_column("up_pos", position))
         if not rows:
-            con.execute(table_statement(rules))
-        _run(con, None, [fill_statement(rules)])
+            con.execute(table_statement(of.rules, of.watched))
+        _run(con, None, [fill_statement(of.rules, of.watched)])
         rows += table.num_rows
     return rows
 

@@ -2,25 +2,26 @@
 
 `decisions`: pos (row number in the build), part, row, sample_id; stage, reason, value, threshold, detail (null: kept);
 fail (index of the rule that failed, −1 for an earlier stage, null: kept); g0, p0 … (column and group of each rank
-rule), b0 … (order terms of `best`). Columns of `samples` that are not a rule's are prefixed `up_`.
+rule); b0 … (order terms of `best`); watched, watched_threshold (numbers of a test looked at closely). Columns of
+`samples` that are not a rule's are prefixed `up_`.
 """
 
 from stages.select.check import KeepRule, RankRule, Rules
-from stages.select.conditions import Expression
+from stages.select.conditions import Expression, Test
 from stages.sql import quoted
 
 _CONDITION_CHARS = 120
 _VALUE_CHARS = 60
 
 
-def table_statement(rules: Rules) -> str:
+def table_statement(rules: Rules, watch: Test | None = None) -> str:
     """Create `decisions`, empty; `samples` must be there, for its types."""
-    return f"CREATE TABLE decisions AS {_select(rules)} LIMIT 0"
+    return f"CREATE TABLE decisions AS {_select(rules, watch)} LIMIT 0"
 
 
-def fill_statement(rules: Rules) -> str:
+def fill_statement(rules: Rules, watch: Test | None = None) -> str:
     """Append the rows of `samples`."""
-    return f"INSERT INTO decisions {_select(rules)}"
+    return f"INSERT INTO decisions {_select(rules, watch)}"
 
 
 def rank_statements(index: int, rule: RankRule) -> list[str]:
@@ -49,7 +50,7 @@ def rank_statements(index: int, rule: RankRule) -> list[str]:
     ]
 
 
-def _select(rules: Rules) -> str:
+def _select(rules: Rules, watch: Test | None) -> str:
     """Each row of `samples` as a row of `decisions`, rank rules and duplicates aside."""
     keeps = [(i, rule) for i, rule in enumerate(rules.rules) if isinstance(rule, KeepRule)]
     failed = " ".join(f"WHEN {_fails(rule.condition.sql)} THEN {i}" for i, rule in keeps)
@@ -71,6 +72,9 @@ def _select(rules: Rules) -> str:
             columns.append(f"{rule.per.sql if rule.per else 'NULL::INTEGER'} AS p{i}")
     for i, term in enumerate(rules.best):
         columns.append(f"CASE WHEN up_reason IS NULL THEN {term.expression.sql} END AS b{i}")
+    if watch and watch.value:
+        columns.append(f"CASE WHEN up_reason IS NULL THEN ({watch.value})::DOUBLE END AS watched")
+        columns.append(f"CASE WHEN up_reason IS NULL THEN ({watch.threshold})::DOUBLE END AS watched_threshold")
     judged = f"CASE WHEN up_reason IS NOT NULL THEN -1 {failed} END::INTEGER AS fail"
     return f"SELECT {', '.join(columns)} FROM (SELECT *, {judged} FROM samples) AS samples"
 
