@@ -32,9 +32,7 @@ def write_manifest(store: Store, recipe: Recipe) -> Manifest:
     lines = [row for row in counts if row["reason"] is None]
     manifest = Manifest(
         recipe=recipe.name,
-        fingerprint=digest(
-            {"recipe": recipe.decisive(), "files": {n: s.fingerprint for n, s in seals.items() if s is not None}}
-        ),
+        fingerprint=build_fingerprint(recipe, {n: s for n, s in seals.items() if s is not None}),
         inputs=lines[0]["rows_in"],
         kept=lines[-1]["kept"],
         rejected={f"{row['stage']}/{row['reason']}": row["rejected"] for row in counts if row["reason"] is not None},
@@ -45,6 +43,11 @@ def write_manifest(store: Store, recipe: Recipe) -> Manifest:
     if not (store.exists(MANIFEST) and store.read_bytes(MANIFEST) == text.encode()):
         store.write_bytes(MANIFEST, text.encode())
     return manifest
+
+
+def build_fingerprint(recipe: Recipe, seals: dict[str, Seal]) -> str:
+    """Hash of what decided a build: the recipe, and what each file was made from."""
+    return digest({"recipe": recipe.decisive(), "files": {name: seal.fingerprint for name, seal in seals.items()}})
 
 
 def read_manifest(store: Store) -> Manifest:

@@ -14,7 +14,7 @@ from pipelines.recipe_file import Loaded, keep_copies
 from schemas.recipe import ClipConfig, MeasureConfig, PdqConfig, PoolConfig, Recipe, ShardConfig
 from stages.families import families_of, part_files
 from stages.shard.run import make_shards
-from stages.store import Store
+from stages.store import Store, sealed
 from tests.builders import Rejected, build, sample, write_duplicates, write_selection
 
 
@@ -87,8 +87,8 @@ def index_of(store: Store) -> list[dict[str, Any]]:
     return store.read_table("shards/index.parquet").to_pylist()
 
 
-def rewrite(store: Store, name: str, table: pa.Table) -> None:
-    """Put a table under a name with the seal that the file had, whatever that says."""
+def rewrite(store: Store, name: str, table: pa.Table, **extra: Any) -> None:
+    """Put a table under a name, sealed as if a stage had written it; `extra` replaces what the seal says beside."""
     seal = store.seal(name)
     assert seal is not None
-    store.write_table(name, table, seal)
+    store.write_table(name, table, sealed(table, seal.fingerprint, seal.stage, **{**seal.extra, **extra}))

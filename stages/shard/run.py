@@ -7,15 +7,14 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
-import pyarrow as pa
-
 from schemas.errors import WrongData
 from schemas.ledger import ShardEntry
 from schemas.recipe import Recipe
 from stages.ahead import ahead
+from stages.batches import write_batches
 from stages.shard.assign import ShardOrder, assign, committed_shards
 from stages.shard.write import ShardReceipt, write_shard
-from stages.store import Seal, Store, digest, sealed
+from stages.store import Seal, Store, digest
 
 INDEX = "shards/index.parquet"
 Spread = Callable[[Callable[[ShardOrder], ShardReceipt], list[ShardOrder]], Iterable[ShardReceipt]]
@@ -64,11 +63,15 @@ def finish(store: Store, orders: list[ShardOrder], seal: tuple[str, dict[str, An
     for name in store.listing("shards"):
         if name not in wanted and name != INDEX:
             store.remove(name)
-    tables = list(ahead(store.read_table, [order.index for order in orders]))
-    index = pa.concat_tables([ShardEntry.arrow_schema().empty_table(), *tables])
-    shards = _all({order.name: order.fingerprint for order in orders})
-    written = sealed(index, seal[0], "shard", **{**seal[1], "shards": shards})
-    store.write_table(INDEX, index, written)
+    extra = {**seal[1], "shards": _all({order.name: order.fingerprint for order in orders})}
+    tables = ahead(store.read_table, [order.index for order in orders])
+    written = write_batches(
+        store,
+        INDEX,
+        ShardEntry.arrow_schema(),
+        tables,
+        lambda content, rows: Seal(seal[0], content, "shard", rows, extra),
+    )
     for name in store.listing("orders"):
         store.remove(name)
     return written
