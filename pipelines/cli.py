@@ -84,7 +84,17 @@ def build(
     loaded = _load(recipe, overrides)
     store = _store(_out(out, loaded.recipe.name))
     _watched(as_json, lambda watcher: run(loaded, store, BuildOptions(until, watcher)))
-    _survival(store, as_json, {"build": store.url})
+    if as_json:
+        _emit({"build": store.url})
+    else:
+        _survival(store)
+
+
+def _survival(store: Any) -> None:
+    """The survival table on stdout."""
+    from pipelines.stats import render, stats
+
+    _print(render(stats(store)))
 
 
 def _load(recipe: str, overrides: list[str]) -> Any:
@@ -125,7 +135,63 @@ def plan(recipe: RecipeArg, out: OutOption = None, settings: SetOption = None, a
 def _print(renderable: Any) -> None:
     from rich.console import Console
 
+    # A pipe has no width: give tables room, and break no line.
     Console(width=None if sys.stdout.isatty() else 100, soft_wrap=not sys.stdout.isatty()).print(renderable)
+
+
+
+@app.command()
+def demo(
+    out: Annotated[str, typer.Option("--out", help="Build folder; the sample web goes beside it.")] = "builds/demo",
+    rows: Annotated[int, typer.Option(help="Rows of the sample web.", min=200)] = 1200,
+    engine: Annotated[str | None, typer.Option(help="ray or local.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Workers per stage.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Serve the sample web on loopback, build from it, show what became of every row.
+
+    Example: pairmill demo
+    """
+    import time
+
+    from pipelines.build import BuildOptions
+    from pipelines.demo import DemoOptions, next_commands, run_demo
+
+    began = time.monotonic()
+    options = DemoOptions(rows, engine, workers)
+    if not as_json:
+        _print(f"A web of {rows:,} image-caption pairs with planted troubles, served on loopback; built into {out}\n")
+    _watched(as_json, lambda watcher: run_demo(out, options, BuildOptions(watcher=watcher)))
+    seconds = round(time.monotonic() - began, 1)
+    if as_json:
+        _emit({"build": out, "seconds": seconds})
+        return
+    _survival(_store(out))
+    _print(f"\nDone in {seconds} s. Try next:\n")
+    for command, what in next_commands(out):
+        _print(f"  [dim]# {what}[/]\n  {escaped(command)}")
+
+
+@app.command()
+def verify(build: BuildArg, as_json: JsonFlag = False) -> None:
+    """Recompute every count and hash of a build; ends with 1 when something is not as it should be.
+
+    Example: pairmill verify builds/demo
+    """
+    from pipelines.verify import verify as run
+
+    report = run(_built(build))
+    if as_json:
+        _emit(report.as_json())
+    else:
+        for finding in report.findings:
+            typer.echo(f"{finding.file}: {finding.what}")
+        typer.echo(
+            f"{'ok' if report.ok else 'NOT OK'}: {report.inputs:,} inputs = {report.kept:,} kept + "
+            f"{report.rejected:,} rejected, {report.unaccounted:,} unaccounted, {len(report.findings)} findings"
+        )
+    if not report.ok:
+        raise typer.Exit(1)
 
 
 if __name__ == "__main__":
