@@ -91,14 +91,6 @@ class Stored(Fetched):
     """Bytes of the payload in the part's tar."""
 
 
-class Pixels(Candidate):
-    """What a pixel measure is given: the candidate, its image facts and the image's bytes."""
-
-    image: bytes
-    """The stored bytes; `orientation` is still to be applied."""
-    orientation: Int16 | None
-
-
 class Picture(Key):
     """What a pixel measure reads."""
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from schemas.recipe import DownloadConfig
 from schemas.row import nullable
-from schemas.sample import Candidate, Fetched
+from schemas.sample import Fetched, Request
 from stages.base import Outcome, Resources, Stage
 from stages.download.dns import Lookup, Resolver, system_lookup
 from stages.download.guard import Guard
@@ -52,7 +52,7 @@ class Download(Stage):
     """
 
     name = "download"
-    accepts = Candidate
+    accepts = Request
     emits = Fetched
     reasons = DownloadReason
     resources = Resources(cpus=1.0, memory=1 << 30)

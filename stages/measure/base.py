@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import pyarrow as pa
 
 from schemas.row import Row
-from schemas.sample import Pixels
+from schemas.sample import Picture
 from stages.base import Outcome, Stage
 from stages.measure.decode import Decoded, libraries
 
@@ -34,7 +34,7 @@ class Measure(Stage):
 class PixelMeasure(Measure):
     """Base of the measures that see the image."""
 
-    accepts: ClassVar[type[Row]] = Pixels
+    accepts: ClassVar[type[Row]] = Picture
 
     @property
     def cut(self) -> int:
@@ -46,7 +46,7 @@ class PixelMeasure(Measure):
         raise NotImplementedError
 
     def gather(self, batch: pa.Table, looks: Sequence[Any]) -> Outcome:
-        """Columns from looks, one per row of `batch`. `batch` has the columns of Candidate, and no image."""
+        """Columns from looks, one per row of `batch`. `batch` has what `accepts` names, and no image."""
         raise NotImplementedError
 
     def measure(self, batch: pa.Table, images: Sequence[Decoded]) -> Outcome:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, NamedTuple
 import pyarrow as pa
 
 from schemas.row import Row
-from schemas.sample import Candidate, CaptionFacts
+from schemas.sample import Captioned, CaptionFacts
 from stages.base import Outcome
 from stages.measure.base import Measure, MeasureReason
 
@@ -33,7 +33,7 @@ class CaptionMeasure(Measure):
     """Emits CaptionFacts."""
 
     name: ClassVar[str] = "measure/caption"
-    accepts: ClassVar[type[Row]] = Candidate
+    accepts: ClassVar[type[Row]] = Captioned
     emits: ClassVar[type[Row]] = CaptionFacts
 
     def process(self, batch: pa.Table) -> Outcome:

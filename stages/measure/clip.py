@@ -17,7 +17,7 @@ import pyarrow as pa
 from schemas.errors import WrongRequest
 from schemas.recipe import ClipConfig
 from schemas.row import Row
-from schemas.sample import ClipScore
+from schemas.sample import ClipScore, Pair
 from stages.base import Outcome, Resources
 from stages.measure import clip_model
 from stages.measure.base import MeasureReason, PixelMeasure
@@ -38,6 +38,7 @@ class ClipMeasure(PixelMeasure):
     """
 
     name: ClassVar[str] = "measure/clip"
+    accepts: ClassVar[type[Row]] = Pair
     emits: ClassVar[type[Row]] = ClipScore
 
     def __init__(self, config: ClipConfig) -> None:

@@ -47,7 +47,7 @@ class PixelPass:
     def run(self, batches: Iterable[pa.Table]) -> dict[str, Outcome]:
         """Stage name → outcome over all rows of `batches`, in order.
 
-        Batches have the columns of Pixels; `image` and `orientation` may be absent when no measure sees pixels.
+        Batches have what the measures accept; `image` and `orientation` may be absent when no measure sees pixels.
         An image that does not decode is a reason; any other exception propagates, with a note naming the sample.
         """
         seeing = [m for m in self.measures if isinstance(m, PixelMeasure)]
