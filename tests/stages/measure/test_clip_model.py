@@ -12,6 +12,7 @@ from schemas.errors import WrongRequest
 from schemas.recipe import ClipConfig
 from stages.measure import clip_model
 from stages.measure.clip import ClipMeasure
+from tests.stages.measure.builders import encoded, picture, pixels
 
 
 def describe(**config) -> dict:
@@ -122,6 +123,41 @@ def test_a_checkpoint_path_is_described_by_its_hash(tmp_path: Path) -> None:
     found = describe(model="ViT-B-32", pretrained=str(weights))
     expected = hashlib.sha256(b"weights").hexdigest()
     assert found == {"name": "ViT-B-32", "files": {"checkpoint": expected}}
+
+
+# ---------------------------------------------------------------- a folder with a Hugging Face tokenizer
+
+
+@pytest.fixture
+def with_tokenizer(clip_copy: Path) -> str:
+    """The tiny model reading words through tokenizer.json; [END] has the highest id, where open_clip pools."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+    ids = {word: i for i, word in enumerate(["[PAD]", "[UNK]", "[START]", "a", "cat", "dog", "and", "[END]"])}
+    tokenizer = Tokenizer(models.WordLevel(ids, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    special = [("[START]", ids["[START]"]), ("[END]", ids["[END]"])]
+    tokenizer.post_processor = processors.TemplateProcessing(single="[START] $A [END]", special_tokens=special)
+    tokenizer.save(str(clip_copy / "tokenizer.json"))
+    names = {"pad_token": "[PAD]", "unk_token": "[UNK]", "bos_token": "[START]", "eos_token": "[END]"}
+    settings = {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": 20, **names}
+    (clip_copy / "tokenizer_config.json").write_text(json.dumps(settings))
+    config = json.loads((clip_copy / "open_clip_config.json").read_text())
+    config["model_cfg"]["text_cfg"]["hf_tokenizer_name"] = "."
+    (clip_copy / "open_clip_config.json").write_text(json.dumps(config))
+    return f"local-dir:{clip_copy}"
+
+
+def test_a_folders_own_tokenizer_is_used_and_hashed(with_tokenizer: str) -> None:
+    assert {"tokenizer.json", "tokenizer_config.json"} <= set(describe(model=with_tokenizer)["files"])
+    stage = ClipMeasure(ClipConfig(model=with_tokenizer))
+    stage.open()
+    captions = ["a cat", "a dog", "a cat [END] and a dog", "a cat and a dog", "a bird", "a fish"]
+    scores = stage.process(pixels([encoded(picture())] * len(captions), captions)).table["clip_score"].to_pylist()
+    stage.close()
+    assert scores[0] != pytest.approx(scores[1], abs=1e-6)
+    assert scores[2] == pytest.approx(scores[3], abs=1e-6)  # the special token's spelling is taken out
+    assert scores[4] == pytest.approx(scores[5], abs=1e-6)  # unknown words are one token: it is this tokenizer
 
 
 # ---------------------------------------------------------------- hub models, from a cache laid out by hand
