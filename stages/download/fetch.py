@@ -90,7 +90,9 @@ class Fetcher:
 
     def _turn(self) -> None:
         now = time.monotonic()
-        wait = min(_TICK_S if self._flying or self._resolver.busy else 1.0, self._pauses[0][0] - now if self._pauses else 1.0)
+        wait = min(
+            _TICK_S if self._flying or self._resolver.busy else 1.0, self._pauses[0][0] - now if self._pauses else 1.0
+        )
         for easy, code in self._wire.poll(max(0.0, wait)):
             transfer, job = self._flying.pop(easy)
             self._landed(transfer, job, code)

@@ -59,8 +59,8 @@ class Resize:
         if long / short > self._config.max_aspect:
             return Refusal(DownloadReason.BAD_ASPECT, long / short, self._config.max_aspect)
         prepared = self._prepared(data, facts)
-        if prepared is None:
-            return _undecodable()
+        if isinstance(prepared, Refusal):
+            return prepared
         return self._resized(prepared, facts, untouched=prepared is data)
 
     def _resized(self, data: bytes, facts: Facts, untouched: bool) -> Resized | Refusal:
@@ -80,23 +80,22 @@ class Resize:
             raise RuntimeError(f"img2dataset's Resizer wrote {found.detail}")
         return Resized(stored, found)
 
-    def _prepared(self, data: bytes, facts: Facts) -> bytes | None:
+    def _prepared(self, data: bytes, facts: Facts) -> bytes | Refusal:
         """What to hand to the Resizer: `data` itself, or its pixels as BMP after what the Resizer gets wrong."""
         large = facts.width * facts.height > _LARGE
-        if facts.orientation == 1 and not facts.deep and not large:
+        plain = facts.orientation == 1 and facts.bits == 8
+        if plain and not large:
             return data
         import cv2
-        import numpy as np
 
         pixels = _decoded(data)
         if pixels is None:
-            return None
-        if large and facts.orientation == 1 and not facts.deep and pixels.shape[2:] != (4,):
+            return _undecodable()
+        if plain and pixels.shape[2:] != (4,):
             return data
-        if pixels.dtype == np.uint16:
-            pixels = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
-        elif pixels.dtype != np.uint8:  # floating point: TIFF and others
-            pixels = np.rint(np.nan_to_num(pixels).clip(0, 1) * 255).astype(np.uint8)
+        pixels = _eight_bits(pixels, facts)
+        if pixels is None:
+            return _undecodable("neither 8 nor 16 bits")
         pixels = turned(_on_white(pixels), facts.orientation)
         return cv2.imencode(".bmp", pixels)[1].tobytes()
 
@@ -114,6 +113,17 @@ def _decoded(data: bytes) -> Any:
         return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error:
         return None
+
+
+def _eight_bits(pixels: Any, facts: Facts) -> Any:
+    """`pixels` as uint8; None where they are not 8 or 16 bits wide."""
+    import numpy as np
+
+    if pixels.dtype == np.uint16:
+        most = (1 << facts.bits) - 1 if facts.format == "avif" else 65_535  # OpenCV widens the others' values
+        scaled = (pixels.astype(np.uint32) * 255 + most // 2) // most
+        return scaled.clip(0, 255).astype(np.uint8)
+    return pixels if pixels.dtype == np.uint8 else None
 
 
 def _on_white(pixels: Any) -> Any:

@@ -34,8 +34,8 @@ class Facts:
     height: int
     orientation: int = 1
     """EXIF orientation still to be applied, 1–8."""
-    deep: bool = False
-    """More than 8 bits per channel."""
+    bits: int = 8
+    """Bits per channel; 8 for what has fewer."""
 
 
 _MOST = 2**31 - 1  # pixels a side: PNG's own limit, and what the columns hold
@@ -131,10 +131,10 @@ def _u32(data: bytes | memoryview, at: int, order: str = ">") -> int:
     return int(struct.unpack_from(f"{order}I", data, at)[0])
 
 
-def _shown(kind: str, width: int, height: int, orientation: int, deep: bool = False) -> Facts:
+def _shown(kind: str, width: int, height: int, orientation: int, bits: int = 8) -> Facts:
     if orientation >= 5:  # 5–8 exchange rows and columns
         width, height = height, width
-    return Facts(kind, width, height, orientation, deep)
+    return Facts(kind, width, height, orientation, max(8, bits))
 
 
 # SOF0–SOF15 but DHT (C4), JPG (C8) and DAC (CC): ITU T.81, table B.1
@@ -158,7 +158,7 @@ def _jpeg(data: bytes) -> Facts:
             raise _Torn
         if marker in _SOF:
             bits, height, width = struct.unpack_from(">BHH", data, at + 4)
-            return _shown("jpeg", width, height, orientation or 1, bits > 8)
+            return _shown("jpeg", width, height, orientation or 1, bits)
         if marker == 0xE1 and orientation is None and data[at + 4 : at + 10] == b"Exif\0\0":
             orientation = orientation_of(memoryview(data)[at + 4 : at + 2 + size])
         at += 2 + size
@@ -175,7 +175,7 @@ def _png(data: bytes) -> Facts:
         if name == b"eXIf":
             exif = memoryview(data)[at + 8 : at + 8 + size]
         at += 12 + size
-    return _shown("png", width, height, orientation_of(exif), bits > 8)
+    return _shown("png", width, height, orientation_of(exif), bits)
 
 
 def _webp(data: bytes) -> Facts:
@@ -227,20 +227,27 @@ def _tiff(data: bytes) -> Facts:
     if _TIFF_WIDTH not in tags or _TIFF_HEIGHT not in tags:
         raise _Torn
     turned = 5 <= tags.get(ORIENTATION, 1) <= 8
-    shown = _shown("tiff", tags[_TIFF_WIDTH], tags[_TIFF_HEIGHT], 5 if turned else 1, tags.get(_TIFF_BITS, 1) > 8)
+    shown = _shown("tiff", tags[_TIFF_WIDTH], tags[_TIFF_HEIGHT], 5 if turned else 1, tags.get(_TIFF_BITS, 1))
     return replace(shown, orientation=1)  # TIFF decoders (libtiff's users, Pillow) turn the pixels themselves
 
 
 def _avif(data: bytes) -> Facts:
-    from PIL import Image, UnidentifiedImageError
+    from PIL.AvifImagePlugin import AvifImageFile
 
     try:
-        with Image.open(BytesIO(data), formats=["AVIF"]) as image:  # irot and imir arrive as EXIF orientation
+        with AvifImageFile(BytesIO(data)) as image:  # irot and imir arrive as EXIF orientation
             orientation = int(image.getexif().get(ORIENTATION, 1))
             width, height = image.size
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except (OSError, RuntimeError, SyntaxError, ValueError) as error:  # RuntimeError: libavif's own verdict
         raise _Torn from error
-    return _shown("avif", width, height, orientation if 1 <= orientation <= 8 else 1)
+    return _shown("avif", width, height, orientation if 1 <= orientation <= 8 else 1, _av1_bits(data))
+
+
+def _av1_bits(data: bytes) -> int:
+    """From the codec's configuration box (AV1 in ISO BMFF, 2.3.3): high_bitdepth and twelve_bit."""
+    at = data.find(b"av1C", 0, 65_536)
+    flags = data[at + 6] if 0 <= at < len(data) - 6 else 0
+    return 8 if not flags & 0x40 else 12 if flags & 0x20 else 10
 
 
 _READERS: dict[str, Callable[[bytes], Facts]] = {

@@ -168,12 +168,12 @@ class Transfer:
             return Refusal(DownloadReason.TIMEOUT, threshold=limit, detail="connect" if connecting else "total")
         if code == pycurl.E_FILESIZE_EXCEEDED:
             return self._too_large(max(self._promised() or 0, self._config.max_bytes + 1))
-        if code == pycurl.E_PARTIAL_FILE:
+        if code == pycurl.E_PARTIAL_FILE or (code in _BROKEN and self.answer.status is not None):
             promised = self._promised()
             return Refusal(DownloadReason.PARTIAL_BODY, threshold=None if promised is None else float(promised))
+        if code in _BROKEN:
+            return Refusal(DownloadReason.CONNECT_ERROR, detail="connection broken")
         reason, detail = _REASONS.get(code, (DownloadReason.BAD_RESPONSE, f"curl {code}"))
-        if code == pycurl.E_RECV_ERROR and self.answer.status is not None:
-            return Refusal(DownloadReason.PARTIAL_BODY, detail="connection broken")
         return Refusal(reason, detail=detail)
 
     def _promised(self) -> int | None:
@@ -186,17 +186,16 @@ def _milliseconds(seconds: float) -> int:
     return max(1, round(seconds * 1000))
 
 
+_BROKEN = frozenset({pycurl.E_GOT_NOTHING, pycurl.E_SEND_ERROR, pycurl.E_RECV_ERROR, pycurl.E_HTTP2, 92})
+"""The connection ended too early; which of these says so depends on who was faster (92: CURLE_HTTP2_STREAM)."""
+
+# One detail where the code depends on the connection's history, so that the ledger does not.
 _REASONS: dict[int, tuple[DownloadReason, str]] = {
-    pycurl.E_UNSUPPORTED_PROTOCOL: (DownloadReason.BAD_RESPONSE, "not HTTP/1 or later"),
+    pycurl.E_UNSUPPORTED_PROTOCOL: (DownloadReason.BAD_RESPONSE, "not HTTP"),  # at the first answer of a connection
+    pycurl.E_FTP_WEIRD_SERVER_REPLY: (DownloadReason.BAD_RESPONSE, "not HTTP"),  # at a later one
     pycurl.E_URL_MALFORMAT: (DownloadReason.BAD_URL, "refused by libcurl"),
     pycurl.E_COULDNT_RESOLVE_HOST: (DownloadReason.DNS_ERROR, "connect_to address"),
     pycurl.E_COULDNT_CONNECT: (DownloadReason.CONNECT_ERROR, "refused or unreachable"),
-    pycurl.E_FTP_WEIRD_SERVER_REPLY: (DownloadReason.BAD_RESPONSE, "not an HTTP answer"),
-    pycurl.E_HTTP2: (DownloadReason.CONNECT_ERROR, "HTTP/2"),
-    92: (DownloadReason.CONNECT_ERROR, "HTTP/2"),  # CURLE_HTTP2_STREAM, which pycurl does not name
-    pycurl.E_GOT_NOTHING: (DownloadReason.CONNECT_ERROR, "closed without an answer"),
-    pycurl.E_SEND_ERROR: (DownloadReason.CONNECT_ERROR, "connection broken"),
-    pycurl.E_RECV_ERROR: (DownloadReason.CONNECT_ERROR, "connection broken"),
     pycurl.E_BAD_CONTENT_ENCODING: (DownloadReason.BAD_RESPONSE, "content encoding"),
     pycurl.E_SSL_CONNECT_ERROR: (DownloadReason.TLS_ERROR, "handshake"),
     pycurl.E_PEER_FAILED_VERIFICATION: (DownloadReason.TLS_ERROR, "certificate"),

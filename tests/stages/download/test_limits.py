@@ -239,3 +239,14 @@ def test_a_url_that_fails_in_every_way_leaves_its_neighbours_alone(server: Hosti
     rows, _ = fetch(urls, config(server, read_timeout_s=0.5, max_bytes=100_000))
     assert [r["image"] for r in rows[::2]] == good
     assert [r["reason"] for r in rows[1::2]] == ["timeout", "too_large", "partial_body", "bad_url", "dns_error"]
+
+
+def test_what_is_no_http_reads_the_same_on_a_new_connection_and_on_a_used_one(server: HostileServer) -> None:
+    """libcurl has a code for the one and another for the other."""
+    server.pages["/a"] = answer(JPEG)
+    server.pages["/b"] = raw(b"\x00\xff\x00 no http\r\n\r\n")
+    fresh, _ = fetch(["http://a.test/b"], config(server))
+    used, _ = fetch(["http://a.test/a", "http://a.test/b"], config(server, per_host=1))
+    assert server.connections == 2
+    evidence = [(r["reason"], r["detail"]) for r in (*fresh, *used)]
+    assert evidence == [("bad_response", "not HTTP"), (None, None), ("bad_response", "not HTTP")]
