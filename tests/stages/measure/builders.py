@@ -1,4 +1,4 @@
-"""Small inputs for the measures: encoded pictures, batches of Pixels, and a tiny CLIP with random weights."""
+"""Small inputs for the measures: encoded pictures, batches of image-caption pairs, and a tiny CLIP with random weights."""
 
 import io
 import json
@@ -10,7 +10,7 @@ import pyarrow as pa
 from PIL import Image
 
 from schemas.row import Row
-from schemas.sample import Pixels
+from schemas.sample import Pair
 
 PHOTOS = Path(__file__).parents[3].parent / "shared/data/photos"
 
@@ -30,18 +30,15 @@ def encoded(image: "Image.Image | np.ndarray", fmt: str = "PNG", **options: Any)
 def pixels(
     images: list[bytes], captions: list[str | None] | None = None, orientations: list[int | None] | None = None
 ) -> pa.Table:
-    """A batch of Pixels; sample_id is the row's number."""
+    """A batch of Pair; sample_id is the row's number."""
     n = len(images)
     columns = {
         "sample_id": [f"{i:032x}" for i in range(n)],
-        "source": ["pool.parquet"] * n,
-        "source_row": list(range(n)),
-        "url": [f"https://pictures.test/{i}" for i in range(n)],
         "caption": captions or [f"picture number {i}" for i in range(n)],
         "image": images,
         "orientation": orientations or [1] * n,
     }
-    return table_of(Pixels, columns, n)
+    return table_of(Pair, columns, n)
 
 
 def table_of(row: type[Row], columns: dict[str, list[Any]], n: int) -> pa.Table:
