@@ -68,7 +68,7 @@ def _check_payload(scope: Scope, index: pa.Table | None, promised: tuple[Any, An
     for member in tar.members:
         row = wanted.pop(member.name, None)
         if row is None:
-            out.found(name, f"member {member.name} is not in {part_file('parts', out.part)}")
+            out.found(name, f"member {member.name!r} is not in {part_file('parts', out.part)}")
         elif (row["offset"], row["size"]) != (member.offset, member.size):
             what = f"sample {row['sample_id']} lies at {member.offset}+{member.size}, not {row['offset']}+{row['size']}"
             out.found(name, what)

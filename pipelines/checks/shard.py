@@ -51,7 +51,7 @@ def check_shard(scope: Scope, name: str) -> ShardCheck:
         if {row["image_ext"], "json", "txt"} <= set(members):
             hashes = {kind: members[row["image_ext"] if kind == "image" else kind].sha256 for kind in _KINDS}
             placed.append({"shard": f"{name}.tar", "sample_id": row["sample_id"], "split": row["split"], **hashes})
-    found += [Finding(tar_file, f"members {key}.* are not in {index_file}") for key in samples]
+    found += [Finding(tar_file, f"members {key!r}.* are not in {index_file}") for key in samples]
     return ShardCheck(name, checked.table, pa.Table.from_pylist(placed, schema=PLACED), found)
 
 

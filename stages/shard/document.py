@@ -40,9 +40,13 @@ def captions(table: pa.Table) -> list[bytes]:
     return [(caption or "").encode() for caption in table["caption"].to_pylist()]
 
 
+def shortest(column: Any) -> Any:
+    """A float32 column as float64 with the shortest digits that name it; other columns as they are."""
+    return column.cast(pa.string()).cast(pa.float64()) if pa.types.is_float32(column.type) else column
+
+
 def _plain(column: Any) -> Any:
-    if pa.types.is_float32(column.type):
-        column = column.cast(pa.string()).cast(pa.float64())  # shortest digits that name the float32
+    column = shortest(column)
     if pa.types.is_floating(column.type):
         return pc.if_else(pc.is_finite(column), column, pa.scalar(None, column.type))
     return column

@@ -351,7 +351,7 @@ def test_a_payload_with_other_bytes_is_named_by_sample(store: Store) -> None:
 def test_a_payload_that_no_row_names_is_found(store: Store) -> None:
     _change(store, "parts/00001.parquet", lambda rows: rows[2].update(member=None))
     what = _about(_again(store), "parts/00001.tar")
-    assert f"member {sid(6)}.png is not in parts/00001.parquet" in what
+    assert f"member '{sid(6)}.png' is not in parts/00001.parquet" in what
 
 
 def test_swapped_images_in_a_shard_are_named_by_sample(store: Store) -> None:
@@ -381,7 +381,7 @@ def test_a_sample_missing_from_its_shard_is_unaccounted(store: Store) -> None:
     gone = index_of(store)[3]["sample_id"]
     _change(store, name, lambda rows: rows.pop(3), samples=3)
     report = _again(store)
-    assert f"members {gone}.* are not in {name}" in _about(report, SHARD)
+    assert f"members '{gone}'.* are not in {name}" in _about(report, SHARD)
     assert f"sample {gone} kept and in no shard" in _about(report, "shards/index.parquet")
     assert (report.kept, report.unaccounted) == (7, 1)
 
