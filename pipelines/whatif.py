@@ -117,13 +117,10 @@ def changed(recipe: Recipe, change: Change) -> tuple[Recipe, str | None, list[st
 def _same_columns(recipe: Recipe, rules: list[Rule], text: str) -> str | None:
     """Reason of the only rule that reads the same columns as a new condition."""
     columns = {f.name: f.type for f in sample_schema(families_of(recipe))}
-    mine = check(recipe.select.model_copy(update={"rules": [Rule(reason=NEW_RULE, keep=text)], "best": []}), columns)
-    there = check(recipe.select.model_copy(update={"rules": rules, "best": []}), columns)
-    same = [
-        rule.rule.reason
-        for rule in there.rules
-        if isinstance(rule, KeepRule) and set(rule.condition.columns) == set(mine.columns)
-    ]
+    config = recipe.select.model_copy(update={"rules": [*rules, Rule(reason=NEW_RULE, keep=text)], "best": []})
+    *there, mine = check(config, columns).rules
+    wanted = set(mine.condition.columns) if isinstance(mine, KeepRule) else set[str]()
+    same = [rule.rule.reason for rule in there if isinstance(rule, KeepRule) and set(rule.condition.columns) == wanted]
     return same[0] if len(same) == 1 else None
 
 

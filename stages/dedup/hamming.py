@@ -35,7 +35,7 @@ def pairs_within(hashes: NDArray[np.uint8], radius: int, width: int | None = Non
     if n < 2:
         return
     if share > _FLAT_PAYS:
-        yield from _flat(hashes, radius)
+        yield from pairs_by_comparing(hashes, radius)
         return
     words = np.ascontiguousarray(hashes).view(np.uint64)
     for start, size, flips in bands:
@@ -106,7 +106,8 @@ def _spelled_out(
         start = stop
 
 
-def _flat(hashes: NDArray[np.uint8], radius: int) -> Iterator[Pairs]:
+def pairs_by_comparing(hashes: NDArray[np.uint8], radius: int) -> Iterator[Pairs]:
+    """The same pairs, each once, by faiss' comparison of everything with everything."""
     import faiss
 
     index = faiss.IndexBinaryFlat(BITS)
