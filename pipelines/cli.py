@@ -92,9 +92,9 @@ def build(
 
 def _survival(store: Any) -> None:
     """The survival table on stdout."""
-    from pipelines.stats import render, stats
+    from pipelines import stats as room
 
-    _print(render(stats(store)))
+    _print(room.render(room.stats(store)))
 
 
 def _load(recipe: str, overrides: list[str]) -> Any:
@@ -139,7 +139,6 @@ def _print(renderable: Any) -> None:
     Console(width=None if sys.stdout.isatty() else 100, soft_wrap=not sys.stdout.isatty()).print(renderable)
 
 
-
 @app.command()
 def demo(
     out: Annotated[str, typer.Option("--out", help="Build folder; the sample web goes beside it.")] = "builds/demo",
@@ -160,16 +159,18 @@ def demo(
     began = time.monotonic()
     options = DemoOptions(rows, engine, workers)
     if not as_json:
-        _print(f"A web of {rows:,} image-caption pairs with planted troubles, served on loopback; built into {out}\n")
+        typer.echo(
+            f"A web of {rows:,} image-caption pairs with planted troubles, served on loopback; built into {out}\n"
+        )
     _watched(as_json, lambda watcher: run_demo(out, options, BuildOptions(watcher=watcher)))
     seconds = round(time.monotonic() - began, 1)
     if as_json:
         _emit({"build": out, "seconds": seconds})
         return
     _survival(_store(out))
-    _print(f"\nDone in {seconds} s. Try next:\n")
+    typer.echo(f"\nDone in {seconds} s. Try next:\n")
     for command, what in next_commands(out):
-        _print(f"  [dim]# {what}[/]\n  {escaped(command)}")
+        typer.echo(f"  # {what}\n  {command}")
 
 
 @app.command()
@@ -192,6 +193,92 @@ def verify(build: BuildArg, as_json: JsonFlag = False) -> None:
         )
     if not report.ok:
         raise typer.Exit(1)
+
+
+@app.command()
+def stats(build: BuildArg, as_json: JsonFlag = False) -> None:
+    """The survival table, stage by stage, reason by reason; works on an unfinished build too.
+
+    Example: pairmill stats builds/demo
+    """
+    from pipelines import stats as room
+
+    lines = room.stats(_built(build))
+    if as_json:
+        _emit(room.as_json(lines))
+    else:
+        _print(room.render(lines))
+
+
+@app.command()
+def sql(
+    build: BuildArg,
+    query: Annotated[str, typer.Argument(help="One SELECT.", metavar="QUERY")],
+    as_json: JsonFlag = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+) -> None:
+    """Ask a build in SQL. Views: samples, pool, parts, measures, groups, selection, ledger, ledger_counts, shards.
+
+    Example: pairmill sql builds/demo "SELECT reason, count(*) FROM ledger GROUP BY ALL"
+    """
+    from pipelines.sql import run_sql
+
+    run_sql(_built(build), query, "json" if as_json else "csv" if csv else "table")
+
+
+@app.command()
+def whatif(
+    build: BuildArg,
+    rule: Annotated[str | None, typer.Option(help="A condition that kept rows satisfy.")] = None,
+    replace: Annotated[str | None, typer.Option(help="The rule it replaces, by reason.")] = None,
+    drop: Annotated[list[str] | None, typer.Option(help="A rule to leave out, by reason.")] = None,
+    limit: Annotated[int, typer.Option(help="Samples to show on each side of the threshold.", min=0)] = 5,
+    as_json: JsonFlag = False,
+) -> None:
+    """What other rules would keep. Writes nothing, loads no model.
+
+    Example: pairmill whatif builds/demo --rule "clip_score >= 0.35"
+    """
+    from pipelines.recipe_file import load
+    from pipelines.whatif import Change
+    from pipelines.whatif import whatif as run
+    from pipelines.whatif_table import render
+
+    store = _built(build)
+    recipe = _recipe_of(store, load)
+    found = run(store, recipe, Change(rule, replace, tuple(drop or ())), limit)
+    if as_json:
+        _emit(found.as_json())
+    else:
+        _print(render(found))
+
+
+def _recipe_of(store: Any, load: Callable[[str], Any]) -> Any:
+    """The recipe that a build keeps of itself."""
+    from pipelines.recipe_file import parse, validated
+
+    name = f"{store.url}/recipe.yaml"
+    return load(name).recipe if store.local else validated(parse(store.read_bytes("recipe.yaml").decode(), name), name)
+
+
+@app.command()
+def explain(
+    build: BuildArg,
+    sample: Annotated[str, typer.Argument(help="sample_id or its beginning, a URL, or SHARD/POSITION.")],
+    as_json: JsonFlag = False,
+) -> None:
+    """One sample's whole story: pool row, fetch, measures, duplicates, decision, shard.
+
+    Example: pairmill explain builds/demo 3f2a
+    """
+    from pipelines.explain import explain as run
+    from pipelines.explain import story
+
+    said = run(_built(build), sample)
+    if as_json:
+        _emit(said)
+    else:
+        typer.echo(story(said))
 
 
 if __name__ == "__main__":

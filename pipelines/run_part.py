@@ -70,7 +70,10 @@ class CallRunner:
     cpus, gpus, light = 1.0, 0.0, True
 
     def __init__(self, function: Callable[[Any], Any]) -> None:
-        self.run = function
+        self._function = function
+
+    def run(self, order: Any) -> Any:
+        return self._function(order)
 
     def open(self) -> None: ...
     def close(self) -> None: ...
