@@ -28,7 +28,10 @@ from stages.pool.scan import scan
 
 _FILE_ROWS = 2_500_000
 _BATCH_ROWS = 100_000
-_WORDS = "red blue old new small city garden house woman dog boat road light winter paper garage photo stock of".split()
+_WORDS = [
+    *("red", "blue", "old", "new", "small", "city", "garden", "house", "woman", "dog", "boat", "road", "light"),
+    *("winter", "paper", "garage", "photo", "stock", "of"),
+]
 
 
 def run(args: list[str]) -> None:
