@@ -4,6 +4,8 @@ import importlib
 import sys
 
 BENCHMARKS: dict[str, str] = {
+    "dedup": "bench.dedup",
+    "download": "bench.download",
     "photos": "bench.photos",
     "plan_pool": "bench.plan_pool",
     "truth": "bench.truth",

@@ -16,7 +16,7 @@ from stages.download.answer import retry_after
 from stages.download.dns import Resolver
 from stages.download.guard import Address, Guard
 from stages.download.hosts import Hosts
-from stages.download.job import Job
+from stages.download.job import Job, SampleBug
 from stages.download.reasons import DownloadReason, Refusal
 from stages.download.transfer import Transfer
 from stages.download.url import Target, join, parse
@@ -219,7 +219,7 @@ def _verdict(transfer: Transfer, job: Job, code: int) -> Refusal | None:
     try:
         return transfer.refusal(code)
     except RuntimeError as error:
-        raise RuntimeError(f"sample {job.sample_id}: {error}") from error
+        raise SampleBug(job.sample_id, str(error)) from error
 
 
 def _target(job: Job) -> Target:

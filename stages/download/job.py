@@ -6,6 +6,18 @@ from stages.download.reasons import Refusal
 from stages.download.url import Target
 
 
+class SampleBug(RuntimeError):
+    """A bug in our own code, met on one sample: the engine need not search for it."""
+
+    def __init__(self, sample_id: str, cause: str) -> None:
+        self.sample_id = sample_id
+        self.cause = cause
+        super().__init__(sample_id, cause)
+
+    def __str__(self) -> str:
+        return f"sample {self.sample_id}: {self.cause}"
+
+
 @dataclass(slots=True)
 class Job:
     """One row's URL on its way. `refusal` or `body` says how it ended."""

@@ -20,7 +20,7 @@ from schemas.sample import Fetched, Request
 from stages.base import Outcome, Resources, Stage
 from stages.download.dns import Lookup, Resolver, system_lookup
 from stages.download.guard import Guard
-from stages.download.job import Job
+from stages.download.job import Job, SampleBug
 from stages.download.reasons import DownloadReason, Refusal
 from stages.download.sniff import EXTENSIONS, Facts, sniff
 from stages.payload import Spool
@@ -105,7 +105,7 @@ class Download(Stage):
         self._fetcher = self._resolver = self._threads = self._resize = None
 
     def process(self, batch: pa.Table) -> Outcome:
-        """Rows in the batch's order, whoever answered first. Raises RuntimeError naming the sample for a bug."""
+        """Rows in the batch's order, whoever answered first. Raises SampleBug for a bug."""
         fetcher = self._opened()
         columns = (batch[name].to_pylist() for name in ("sample_id", "url", "expected_sha256"))
         jobs = [Job(i, str(s), u, p) for i, (s, u, p) in enumerate(zip(*columns, strict=True))]
@@ -188,7 +188,7 @@ def _named(job: Job) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        raise RuntimeError(f"sample {job.sample_id}: {type(error).__name__}: {error}") from error
+        raise SampleBug(job.sample_id, f"{type(error).__name__}: {error}") from error
 
 
 def _keep(job: Job, result: _Result, data: bytes | None, spool: Spool) -> None:

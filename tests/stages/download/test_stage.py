@@ -9,6 +9,7 @@ import pytest
 
 from schemas.row import cast, nullable
 from schemas.sample import Fetched
+from stages.download.job import SampleBug
 from stages.download.reasons import DownloadReason
 from stages.download.stage import LOG, Download
 from tests.stages.download.hostile import HostileServer, answer, in_turn, raw, redirect
@@ -193,8 +194,9 @@ def test_a_bug_in_our_own_code_names_the_sample(server: HostileServer, monkeypat
     monkeypatch.setattr("stages.download.stage.sniff", broken)
     server.pages["/a"] = answer(JPEG)
     stage = Download(config(server))
-    with pytest.raises(RuntimeError, match=f"sample {1:032x}: .*planted"):
+    with pytest.raises(SampleBug, match="planted") as caught:
         stage.process(batch(["nonsense", "http://a.test/a"]))
+    assert pickle.loads(pickle.dumps(caught.value)).sample_id == f"{1:032x}"
     monkeypatch.undo()
     outcome = stage.process(batch(["http://a.test/a"]))  # the stage is not left in pieces
     assert rows_of(outcome)[0]["image"] == JPEG
