@@ -57,8 +57,9 @@ def walk(tree: Any) -> "list[dict[str, Any]]":
 
 
 def one_line(error: Exception) -> str:
-    """DuckDB's message without the excerpt of the query."""
-    return str(error).split("\n\nLINE", 1)[0].replace("\n", " ").strip()
+    """DuckDB's message without the excerpt of the query; the last line of a traceback that it passes on."""
+    text = str(error).split("\n\nLINE", 1)[0].strip()
+    return text.splitlines()[-1].strip() if "Traceback (most recent call last)" in text else " ".join(text.split())
 
 
 def widened(kind: pa.DataType) -> pa.DataType:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import pyarrow as pa
 from fsspec import AbstractFileSystem
 
-from schemas.errors import WrongRequest
+from schemas.errors import WrongData, WrongRequest
 from schemas.ledger import Duplicate, Rejection, Selected, ShardEntry, StageCount
 from schemas.row import Row
 from stages.families import EVIDENCE, FAMILIES, families_in, family_schema, part_files, sample_schema
@@ -73,7 +73,8 @@ def open_readonly(store: Store) -> "duckdb.DuckDBPyConnection":
 def query(con: "duckdb.DuckDBPyConnection", sql: str) -> pa.Table:
     """The answer to one SELECT, WITH, FROM, VALUES, DESCRIBE, SUMMARIZE, SHOW or EXPLAIN over the views.
 
-    Raises WrongRequest with DuckDB's own words for SQL that is wrong, and for anything that is more than a question.
+    Raises WrongRequest with DuckDB's own words for SQL that is wrong, and for anything that is more than a question;
+    WrongData when a file of the build is lost or torn.
     """
     import duckdb
 
@@ -81,6 +82,10 @@ def query(con: "duckdb.DuckDBPyConnection", sql: str) -> pa.Table:
     try:
         return con.sql(sql).to_arrow_table()
     except duckdb.Error as error:
+        torn = type(error) is duckdb.Error or isinstance(error, duckdb.IOException)  # a page that does not decode
+        if torn or _PROTOCOL in str(error) or "WrongData: " in str(error):
+            what = one_line(error).replace(f"{_PROTOCOL}://", "").removeprefix("WrongData: ")
+            raise WrongData(f"the build cannot be read: {what}", "run `pairmill verify` on it") from error
         raise WrongRequest(
             f"the query failed: {one_line(error)}", "`SHOW TABLES` and `DESCRIBE samples` name what there is"
         ) from error

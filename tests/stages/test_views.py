@@ -7,7 +7,7 @@ import fsspec
 import pyarrow as pa
 import pytest
 
-from schemas.errors import WrongRequest
+from schemas.errors import WrongData, WrongRequest
 from stages.store import Store
 from stages.views import open_readonly, open_views, query
 from tests.builders import (
@@ -241,6 +241,27 @@ def test_a_wrong_query_is_told_in_one_line(tmp_path: Path) -> None:
             query(con, sql)
         assert "\n" not in str(caught.value)
     con.close()
+
+
+@pytest.mark.parametrize("trouble", ["lost", "torn", "not Parquet", "broken page"])
+def test_a_file_that_cannot_be_read_is_the_builds_fault(trouble: str, tmp_path: Path) -> None:
+    store = build(tmp_path, SAMPLES, part_rows=3)
+    file = tmp_path / "pool" / "00001.parquet"
+    whole = file.read_bytes()
+    if trouble == "not Parquet":
+        file.write_bytes(b"x" * len(whole))
+    elif trouble == "broken page":
+        file.write_bytes(whole[:40] + b"\xff" * 40 + whole[80:])
+    con = open_readonly(store)
+    if trouble == "lost":
+        file.unlink()
+    elif trouble == "torn":
+        file.write_bytes(whole[:100])
+    with pytest.raises(WrongData, match=r"cannot be read: .*; run `pairmill verify` on it") as caught:
+        query(con, "SELECT * FROM pool")
+    con.close()
+    assert "Traceback" not in str(caught.value)
+    assert trouble in ("torn", "broken page") or "pool/00001.parquet" in str(caught.value)
 
 
 def test_a_question_asked_twice_sees_the_same_rows(tmp_path: Path) -> None:
