@@ -95,6 +95,7 @@ def calls(recorder: Path) -> list[list[str]]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 class TestInAirflow:
     def test_parameters_reach_the_command_as_they_are(
         self, airflow: dict[str, str], recorder: Path, tmp_path: Path
@@ -135,3 +136,28 @@ class TestInAirflow:
         found = in_airflow(airflow, {}, PAIRMILL="/nowhere/pairmill")
         assert found["tasks"]["pool"] == ["failed", 1]
         assert "cannot run /nowhere/pairmill" in found["log"]
+
+    def test_demo_pool_is_built(self, airflow: dict[str, str], tmp_path: Path) -> None:
+        """The real command line over the sample web, served on loopback."""
+        from pipelines.demo import RECIPE
+        from pipelines.sample_web.pool import write_pool
+        from pipelines.sample_web.server import SampleWebServer
+
+        write_pool(tmp_path / "web", rows=200, seed=7)
+        out = tmp_path / "build"
+        with SampleWebServer(tmp_path / "web") as server:
+            conf = {
+                "recipe": str(RECIPE),
+                "pool": [str(tmp_path / "web" / "pool.parquet")],
+                "output": str(out),
+                "engine": "local",
+                "settings": [f"download.connect_to={json.dumps(server.connect_to)}"],
+            }
+            found = in_airflow(airflow, conf, PAIRMILL=str(Path(sys.executable).parent / "pairmill"))
+        assert (found["errors"], found["state"]) == ({}, "success"), found["log"][-3000:]
+        assert found["tasks"] == {stage: ["success", 1] for stage in STAGES}
+        manifest = json.loads((out / "manifest.json").read_text())
+        assert manifest["kept"] > 0
+        assert manifest["inputs"] == manifest["kept"] + sum(manifest["rejected"].values())
+        (event,) = found["events"]
+        assert (event["manifest"], event["inputs"]) == (str(out / "manifest.json"), manifest["inputs"])
