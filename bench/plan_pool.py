@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv as pa_csv
@@ -34,26 +35,31 @@ _WORDS = [
 ]
 
 
+_WRITERS: dict[str, Any] = {"parquet": pq.ParquetWriter, "csv": pa_csv.CSVWriter, "jsonl": None}
+
+
 def run(args: list[str]) -> None:
     """Make the pool, scan it, report rows/s and peak RSS."""
     parser = argparse.ArgumentParser(prog="bench plan_pool", description=__doc__)
     parser.add_argument("--rows", type=int, default=10_000_000)
     parser.add_argument("--part-rows", type=int, default=2000)
-    parser.add_argument("--format", choices=["parquet", "csv", "jsonl"], default="parquet")
+    parser.add_argument("--format", choices=list(_WRITERS), nargs="+", default=["parquet"])
     parser.add_argument("--scan-only", metavar="FOLDER", help=argparse.SUPPRESS)
     options = parser.parse_args(args)
     if options.scan_only:
         print(json.dumps(_scan(options.scan_only, options.part_rows)))
         return
-    lines = []
-    with tempfile.TemporaryDirectory(prefix="plan-pool-") as folder:
-        for rows in (1000, options.rows):
-            pool = Path(folder) / str(rows)
-            write_pool(pool, rows, options.format)
-            lines.append(_in_a_process(pool, options))
-    base, full = lines
-    full["base_rss_mb"] = base["peak_rss_mb"]
-    report("plan_pool", [full], {"format": options.format, "part_rows": options.part_rows})
+    lines: list[dict[str, Any]] = []
+    for kind in options.format:
+        with tempfile.TemporaryDirectory(prefix="plan-pool-") as folder:
+            measured = []
+            for rows in (1000, options.rows):
+                pool = Path(folder) / str(rows)
+                write_pool(pool, rows, kind)
+                measured.append(_in_a_process(pool, options.part_rows))
+            base, full = measured
+        lines.append({"format": kind, **full, "base_rss_mb": base["peak_rss_mb"]})
+    report("plan_pool", lines, {"part_rows": options.part_rows})
 
 
 def write_pool(folder: Path, rows: int, kind: str) -> None:
@@ -66,8 +72,7 @@ def write_pool(folder: Path, rows: int, kind: str) -> None:
             with path.open("w") as out:
                 out.writelines(json.dumps(row) + "\n" for batch in batches for row in batch.to_pylist())
             continue
-        writer = {"parquet": pq.ParquetWriter, "csv": pa_csv.CSVWriter}[kind]
-        with writer(path, _SCHEMA) as out:
+        with _WRITERS[kind](path, _SCHEMA) as out:
             for batch in batches:
                 out.write_batch(batch)
 
@@ -84,9 +89,9 @@ def _batches(start: int, end: int) -> Iterator[pa.RecordBatch]:
         yield pa.record_batch([pa.array(url), pa.array(caption)], schema=_SCHEMA)
 
 
-def _in_a_process(pool: Path, options: argparse.Namespace) -> dict[str, float]:
+def _in_a_process(pool: Path, part_rows: int) -> dict[str, float]:
     command = [sys.executable, "-c", "import sys; from bench.plan_pool import run; run(sys.argv[1:])"]
-    command += ["--scan-only", str(pool), "--part-rows", str(options.part_rows)]
+    command += ["--scan-only", str(pool), "--part-rows", str(part_rows)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return json.loads(done.stdout)
 

@@ -21,7 +21,7 @@ def check(files: list[PoolFile], columns: ColumnMap, extra: bool) -> None:
 
 def _check_one(file: PoolFile, columns: ColumnMap, extra: bool) -> None:
     if file.format == "parquet":
-        names = parquet.names(file, mapped(columns))
+        names = parquet.names(file, columns, extra)
     elif file.format == "jsonl":
         names = jsonl.keys(file)
         if not names:

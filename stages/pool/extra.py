@@ -47,7 +47,10 @@ def _fragments(column: Any) -> pa.Array:
 
 
 def plain(column: Any) -> Any:
-    """The column without dictionaries, extension types, and types whose Python value depends on what is installed."""
+    """The column without dictionaries, extension types, and types whose Python value depends on what is installed.
+
+    Raises ValueError (ArrowInvalid and ArrowNotImplementedError among them) for a type that has no such form.
+    """
     if isinstance(column, pa.ExtensionArray):
         column = column.storage
     for target in (_retyped(column.type, _in_utc), _retyped(column.type, _simple)):
@@ -65,6 +68,10 @@ def _simple(kind: pa.DataType) -> pa.DataType:
         return pa.string()
     if types.is_duration(kind):
         return pa.int64()
+    if types.is_string_view(kind):
+        return pa.string()
+    if types.is_binary_view(kind):
+        return pa.binary()
     return pa.float32() if types.is_float16(kind) else kind
 
 
@@ -74,11 +81,15 @@ def _retyped(kind: pa.DataType, leaf: Callable[[pa.DataType], pa.DataType]) -> p
         return _retyped(kind.storage_type, leaf)
     if types.is_dictionary(kind):
         return _retyped(kind.value_type, leaf)
+    if types.is_map(kind):
+        return pa.map_(_retyped(kind.key_type, leaf), _retyped(kind.item_type, leaf))
     if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
         return pa.list_(kind.value_field.with_type(_retyped(kind.value_type, leaf)))
     if types.is_struct(kind):
+        if len({f.name for f in kind.fields}) < kind.num_fields:
+            raise ValueError("two fields of one name")
         return pa.struct([f.with_type(_retyped(f.type, leaf)) for f in kind.fields])
-    return leaf(kind)
+    return leaf(kind)  # list views among them: pyarrow 26 casts those to the wrong values
 
 
 def jsonable(value: Any) -> Any:

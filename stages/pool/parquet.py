@@ -20,11 +20,11 @@ BATCH_ROWS = 8192
 _COPY = 1 << 20
 
 
-def names(file: PoolFile, roles: dict[str, str]) -> list[str]:
-    """Column names. Raises WrongRequest when a mapped column has a type that cannot be what it is mapped to."""
+def names(file: PoolFile, columns: ColumnMap, extra: bool) -> list[str]:
+    """Column names. Raises WrongRequest when a column has a type that cannot be what the recipe makes of it."""
     with _opened(file) as parquet:
         schema = parquet.schema_arrow
-    for role, name in roles.items():
+    for role, name in mapped(columns).items():
         if schema.names.count(name) != 1:
             continue
         kind = schema.field(name).type
@@ -33,7 +33,17 @@ def names(file: PoolFile, roles: dict[str, str]) -> list[str]:
                 f"pool.columns.{role}: column {name!r} of {file.path} is {kind}",
                 "map a column of boxes, list<struct<label, x, y, w, h>>" if role == "boxes" else "map a column of text",
             )
+    for name in carried(schema.names, columns) if extra else []:
+        _check_carried(file, schema.field(schema.names.index(name)))
     return schema.names
+
+
+def _check_carried(file: PoolFile, field: "pa.Field[Any]") -> None:
+    try:
+        plain(pa.array([], field.type))
+    except (pa.ArrowException, ValueError) as error:
+        what = f"column {field.name!r} of {file.path} is {field.type}, which has no form in JSON: {error}"
+        raise WrongRequest(what, "set pool.extra to false, or leave the column out") from error
 
 
 def _fits(role: str, kind: pa.DataType) -> bool:

@@ -69,6 +69,14 @@ def test_column_of_a_type_that_cannot_be(tmp_path: Path, role: str, value: pa.Ar
         opened(tmp_path, "a.parquet", columns={"boxes": "boxes"})
 
 
+def test_extra_column_that_json_cannot_hold(tmp_path: Path) -> None:
+    twins = pa.StructArray.from_arrays([pa.array([1]), pa.array([2])], names=["a", "a"])
+    pq.write_table(pa.table({"url": ["u"], "caption": ["c"], "twins": twins}), tmp_path / "a.parquet")
+    with pytest.raises(WrongRequest, match=r"column 'twins' of .*a\.parquet .*two fields of one name"):
+        opened(tmp_path, "a.parquet")
+    assert len(rows_of(opened(tmp_path, "a.parquet", extra=False))) == 1
+
+
 def test_file_without_header(tmp_path: Path) -> None:
     put(tmp_path, "a.csv", "\n\n")
     with pytest.raises(WrongRequest, match=r"a\.csv has no header"):
