@@ -29,7 +29,7 @@ def model_config(vocabulary: int) -> dict[str, Any]:
         "embed_dim": 192,
         "vision_cfg": {"image_size": IMAGE_SIZE, "layers": [1, 1, 1, 1], "width": 24},
         "text_cfg": {
-            "context_length": CONTEXT, "vocab_size": vocabulary, "width": 96, "heads": 4, "layers": 2,
+            "context_length": CONTEXT, "vocab_size": vocabulary, "width": 128, "heads": 4, "layers": 2,
             "hf_tokenizer_name": ".",
         },
     }  # fmt: skip
