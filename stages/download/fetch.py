@@ -93,8 +93,9 @@ class Fetcher:
         wait = min(
             _TICK_S if self._flying or self._resolver.busy else 1.0, self._pauses[0][0] - now if self._pauses else 1.0
         )
-        for easy, code in self._wire.poll(max(0.0, wait)):
-            transfer, job = self._flying.pop(easy)
+        # all of them leave the flying ones first: should one raise, the others are no longer on the wire either
+        ended = [(self._flying.pop(easy), code) for easy, code in self._wire.poll(max(0.0, wait))]
+        for (transfer, job), code in ended:
             self._landed(transfer, job, code)
         self._stop_silent()
         now = time.monotonic()

@@ -1,5 +1,7 @@
 """One request on one libcurl easy handle: its limits, and what came of it."""
 
+import errno
+import os
 import socket
 import time
 from io import BytesIO
@@ -122,9 +124,11 @@ class Transfer:
             if self._pinned is not None and ip_address(address.addr[0]) not in self._pinned:
                 self._cause = Refusal(DownloadReason.BLOCKED_ADDRESS, detail=f"{self.target.host[:100]}: not resolved")
                 return pycurl.SOCKET_BAD
-            return socket.socket(address.family, address.socktype, address.protocol)
+            made = socket.socket(address.family, address.socktype, address.protocol)
+            os.close(os.dup(made.fileno()))  # pycurl will do the same, and would call a failure the server's
+            return made
         except OSError as error:
-            if error.errno in (23, 24):  # ENFILE, EMFILE
+            if error.errno in (errno.ENFILE, errno.EMFILE):
                 self._error = WrongRequest(
                     "download.concurrency needs more open files than this process may have",
                     "lower it, or raise the limit (ulimit -n)",

@@ -2,6 +2,8 @@
 
 import gzip
 import socket
+import subprocess
+import sys
 import time
 
 import pytest
@@ -250,3 +252,27 @@ def test_what_is_no_http_reads_the_same_on_a_new_connection_and_on_a_used_one(se
     assert server.connections == 2
     evidence = [(r["reason"], r["detail"]) for r in (*fresh, *used)]
     assert evidence == [("bad_response", "not HTTP"), (None, None), ("bad_response", "not HTTP")]
+
+
+def test_too_few_open_files_stop_the_build_and_reject_nobody(server: HostileServer) -> None:
+    """In a process of its own: this machine's trouble is never a sample's."""
+    server.pages["/a"] = answer(JPEG, delay=0.5)
+    code = f"""
+import resource
+from pathlib import Path
+from schemas.errors import WrongRequest
+from stages.download.stage import Download
+from tests.stages.download.web import batch, config
+stage = Download(config(connect_to={server.connect_to!r}, concurrency=40, per_host=40))
+stage.open()
+stage.process(batch(["x:"]))
+used = len(list(Path("/proc/self/fd").iterdir()))
+resource.setrlimit(resource.RLIMIT_NOFILE, (used + 10, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+try:
+    stage.process(batch(["http://a.test/a"] * 40))
+except WrongRequest as error:
+    print(error)
+"""
+    ran = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60)
+    assert "open files" in ran.stdout
+    assert "ulimit" in ran.stdout
