@@ -1,6 +1,8 @@
 """DuckDB, opened the same way everywhere, and its syntax trees."""
 
 import json
+import os
+import secrets
 import tempfile
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +18,7 @@ def connect(memory: str = "4GB", threads: int | None = None) -> "duckdb.DuckDBPy
 
     con = duckdb.connect(":memory:")
     con.execute(f"SET memory_limit = '{memory}'")
-    spill = tempfile.gettempdir() + f"/pairmill-duckdb-{id(con):x}"
+    spill = tempfile.gettempdir() + f"/pairmill-duckdb-{os.getpid()}-{secrets.token_hex(6)}"
     con.execute(f"SET temp_directory = {quoted(spill)}")
     if threads:
         con.execute(f"SET threads = {threads}")
