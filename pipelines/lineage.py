@@ -81,11 +81,17 @@ class SealBook:
         self._families: dict[str, dict[int, Seal]] = {}
 
     def of(self, family: str) -> dict[int, Seal]:
-        """Part → seal, for the parts whose file is there and whole."""
+        """Part → seal, for the parts whose file is there and whole; a part's index counts only with its tar."""
         if family not in self._families:
             files = part_files(self._store, family)
             found = self._store.seals(files.values())
-            self._families[family] = {part: s for part, name in files.items() if (s := found[name]) is not None}
+            sizes = self._store.listing(family) if family == "parts" else {}
+            self._families[family] = {
+                part: seal
+                for part, name in files.items()
+                if (seal := found[name]) is not None
+                and sizes.get(name.replace(".parquet", ".tar")) == seal.extra.get("tar_bytes")
+            }
         return self._families[family]
 
     def forget(self, family: str) -> None:

@@ -174,7 +174,7 @@ class Store:
         """Names (relative to the build) and sizes of the files right in a folder; one listing, no stat per file."""
         try:
             found = self.fs.ls(self.path(folder), detail=True, refresh=True)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return {}
         names = ((str(e["name"]).rsplit("/", 1)[-1], e) for e in found if e["type"] == "file")
         return {f"{folder}/{n}": int(e["size"]) for n, e in sorted(names) if not n.startswith(".tmp-")}

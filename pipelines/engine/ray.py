@@ -7,6 +7,9 @@ workers and nodes, placement and GPUs are Ray's. Started on first use, and only 
 import logging
 import os
 import pickle
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,20 @@ _STORE_BYTES = 128 << 20  # orders and receipts only; Ray's own default takes a 
 
 _NOT_WORTH_IT = 8
 """Light orders that are done sooner here than a cluster starts (12 CPU-seconds)."""
+
+
+@contextmanager
+def _no_chatter() -> Iterator[None]:
+    """Ray's core writes notes to file descriptor 2 while it starts; they would tear the progress display."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with Path(os.devnull).open("w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 class PartActor:
@@ -42,7 +59,7 @@ class RayEngine:
     def run(self, runner: Runner, orders: list[Any], done: Done) -> None:
         if not orders:
             return
-        if runner.light and len(orders) <= _NOT_WORTH_IT and not self._started:
+        if runner.light and len(orders) <= _NOT_WORTH_IT:
             LocalEngine(self._retries).run(runner, orders, done)
             return
         self._start()
@@ -78,12 +95,17 @@ class RayEngine:
         os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # its notes to itself would tear the progress display
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
         import ray
+        import ray.data
 
-        for name in ("ray", "ray.data"):
+        for name in ("ray", "ray.data"):  # after the import, which sets them
             logging.getLogger(name).setLevel(logging.ERROR)
+        with _no_chatter():
+            self._init(ray)
+        self._started = True
 
+    def _init(self, ray: Any) -> None:
         if self._address:
             root = str(Path(__file__).resolve().parents[2])
             excludes = [".git", ".venv", "builds", "tests", "bench", "docs"]
@@ -99,7 +121,6 @@ class RayEngine:
                 log_to_driver=False,
                 configure_logging=False,
             )
-        self._started = True
 
     def close(self) -> None:
         if self._started:

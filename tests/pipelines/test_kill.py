@@ -49,7 +49,7 @@ def arguments(web: Web, out: Path, engine: str = "local") -> list[str]:
 
 NO_CLIP = [
     "measure.clip=null",
-    "select.rules=[{reason: too_small, keep: 'least(width, height) >= 64'}, {reason: long, keep: 'caption_words < 30'}]",
+    "select.rules=[{reason: too_small, keep: 'least(width, height) > 63'}, {reason: long, keep: 'caption_words < 30'}]",
     "select.best=['width * height desc']",
 ]
 
