@@ -134,7 +134,7 @@ def caption_rows(fates: list[Fate], swapped_at: float, hard_at: float) -> list[d
         (f"caption hard: {k}", _scores(f for f in hard if f.truth["hard_kind"] == k), hard_at, None) for k in kinds
     ]
     lines = []
-    for what, wrong, at, wanted in sets:
+    for what, wrong, at, wanted in (s for s in sets if len(s[1])):
         precision, recall = precision_recall(clean, wrong, at)
         note = f"AUC {auc(clean, wrong):.4f}"
         if wanted is not None:

@@ -7,7 +7,7 @@ import contextlib
 import socket
 import struct
 from collections import Counter, OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -67,6 +67,12 @@ class Answerer:
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def warm(self, pages: Iterable[Page]) -> None:
+        """Draw the pages' pictures, one at a time, so that a request never waits for more than one of them."""
+        for page in pages:
+            if page.payload is not None:
+                await self._picture(page)
 
     async def answer(self, page: Page | None, request: Request, pipe: Pipe) -> bool:
         """Answer one request; True when the connection may carry another."""

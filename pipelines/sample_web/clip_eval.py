@@ -59,9 +59,11 @@ def precision_recall(
 
 
 def auc(clean: np.ndarray, wrong: np.ndarray) -> float:
-    """Chance that a clean pair scores above a wrong one."""
+    """Chance that a clean pair scores above a wrong one; NaN where either side is empty."""
+    if not len(clean) or not len(wrong):
+        return float("nan")
     ranks = np.searchsorted(np.sort(wrong), clean, side="left")
-    return float(ranks.mean() / max(1, len(wrong)))
+    return float(ranks.mean() / len(wrong))
 
 
 def scores(folder: Path, start: int, count: int) -> dict[str, np.ndarray]:

@@ -28,13 +28,14 @@ class SampleWebServer:
     """Serves FOLDER (from `write_pool`) until stopped. A context manager; also `start` and `stop`.
 
     `connect_to` maps host patterns to addresses, the most specific first, as a recipe's `download.connect_to` wants it.
-    One of them is an address where nobody listens, held so that no one can.
+    One of them is an address where nobody listens, held so that no one can. `warm` draws every picture from the start
+    on, in the background, for a client that is short of time later.
     """
 
-    def __init__(self, folder: Path, port: int = 0, cache_bytes: int = 256 << 20) -> None:
+    def __init__(self, folder: Path, port: int = 0, cache_bytes: int = 256 << 20, warm: bool = False) -> None:
         self.pages: dict[str, Page] = read_site(folder)
         self.hits: Counter[str] = Counter()
-        self._wanted_port, self._cache_bytes = port, cache_bytes
+        self._wanted_port, self._cache_bytes, self._warm = port, cache_bytes, warm
         self._listening = threading.Event()
         self._failure: OSError | None = None
         self._thread: threading.Thread | None = None
@@ -98,7 +99,9 @@ class SampleWebServer:
             return
         self.port = server.sockets[0].getsockname()[1]
         self._listening.set()
+        warming = asyncio.create_task(answerer.warm(self.pages.values() if self._warm else ()))
         await self._stop.wait()
+        warming.cancel()
         server.close()
         for writer in self._open.values():
             writer.transport.abort()

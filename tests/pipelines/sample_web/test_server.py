@@ -18,7 +18,7 @@ from PIL import Image
 
 from pipelines.sample_web import bodies
 from pipelines.sample_web.addresses import MIRROR_HOSTS
-from pipelines.sample_web.payloads import encode
+from pipelines.sample_web.payloads import Payload, encode
 from pipelines.sample_web.pool import SampleWeb
 from pipelines.sample_web.server import SampleWebServer
 from pipelines.sample_web.troubles import Trouble
@@ -259,3 +259,18 @@ def test_a_process_of_its_own_tells_its_port_serves_and_ends_on_sigterm(small_we
     finally:
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 0
+
+
+def test_a_warm_server_has_drawn_its_pictures_before_they_are_asked_for(small_web: SampleWeb, monkeypatch):
+    from pipelines.sample_web import answers
+
+    drawn: list[Payload] = []
+    monkeypatch.setattr(answers, "encode", lambda payload: drawn.append(payload) or b"picture")
+    with SampleWebServer(small_web.folder, warm=True) as server:
+        wanted = {page.payload for page in server.pages.values() if page.payload}
+        end = time.monotonic() + 10
+        while len(drawn) < len(wanted) and time.monotonic() < end:
+            time.sleep(0.02)
+        assert set(drawn) == wanted
+        assert len(drawn) == len(wanted)
+        assert not server.hits
