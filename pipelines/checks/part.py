@@ -13,7 +13,7 @@ from pipelines.checks.parquet import check_parquet
 from pipelines.checks.tar import check_tar
 from schemas.recipe import Recipe
 from stages.families import family_schema, part_file
-from stages.shard.assign import split_of
+from stages.shard.assign import splits_of
 from stages.shard.document import captions, documents, sharded_schema
 
 
@@ -93,8 +93,8 @@ def _to_be_sharded(tables: dict[str, pa.Table], selection: pa.Table, recipe: Rec
         columns |= {name: table[name] for name in table.column_names if name not in columns}
     schema = sharded_schema(list(tables))
     rows = pa.table([columns[n] for n in schema.names], names=schema.names).filter(selection["kept"])
-    ids: list[Any] = rows["sample_id"].to_pylist()
-    rows = rows.append_column("split", pa.array([split_of(s, recipe.shards) for s in ids], pa.string()))
+    splits = splits_of(rows["sample_id"].to_pylist(), recipe.shards)
+    rows = rows.append_column("split", pa.array(splits, pa.string()))
     texts = (documents(rows), captions(rows))
     hashes = [pa.array([hashlib.sha256(data).hexdigest() for data in text], pa.string()) for text in texts]
     return pa.Table.from_arrays([rows["sample_id"], rows["split"], rows["stored_sha256"], *hashes], schema=KEPT)

@@ -2,18 +2,14 @@
 
 In: the column families and selection.parquet. Out: one Parquet file per shard to be written, `orders/<shard>.parquet`,
 with all that its JSON says and where its images lie. The order is global and depends on the seed and the sample_ids
-alone: kept samples sorted by the hash of both. DuckDB sorts them outside memory, so neither the rows of a build nor
-its images are ever held; one shard's rows are.
+alone: kept samples sorted by the hash of both, outside memory; one shard's rows are held at a time.
 """
 
 import hashlib
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,13 +17,12 @@ import pyarrow.compute as pc
 from schemas.errors import WrongData
 from schemas.recipe import Recipe, ShardConfig
 from stages.families import families_of
-from stages.shard.document import sharded_schema
 from stages.shard.rows import Kept
+from stages.shard.shuffle import KEY, in_order, with_key
 from stages.store import Seal, Store, content_hash, digest, sealed
 
 VERSION = 1
 """Raise it when the same orders give other shards."""
-_SORT_MEMORY = "2GB"
 _SAFE_KEY = r"^[0-9A-Za-z_-]{1,80}$"  # no dot (it would begin the extension), no slash
 _HASH_BITS = 52
 
@@ -95,19 +90,14 @@ def committed_shard(store: Store, order: ShardOrder) -> Seal | None:
     return seal if store.size(order.tar) == seal.extra.get("tar_bytes") else None
 
 
-def split_of(sample_id: str, config: ShardConfig) -> str:
-    """`train` or `val`: by hash of the sample_id alone, so a sample changes sides only with `val_share`."""
-    return "val" if hashlib.sha256(f"split:{sample_id}".encode()).hexdigest()[:13] < _bound(config) else "train"
-
-
-def _split_sql(config: ShardConfig) -> str:
-    """`split_of` in SQL."""
-    return f"CASE WHEN substr(sha256('split:' || sample_id), 1, 13) < '{_bound(config)}' THEN 'val' ELSE 'train' END"
-
-
-def _bound(config: ShardConfig) -> str:
-    """Hex digits below which a sample's hash makes it val; `g` is above every hex digit."""
-    return "g" if config.val_share >= 1.0 else f"{int(config.val_share * 2**_HASH_BITS):013x}"
+def splits_of(sample_ids: list[Any], config: ShardConfig) -> list[str]:
+    """`train` or `val` of each: by hash of the sample_id alone, so a sample changes sides only with `val_share`."""
+    # `g` is above every hex digit
+    bound = "g" if config.val_share >= 1.0 else f"{int(config.val_share * 2**_HASH_BITS):013x}"
+    if config.val_share == 0.0:
+        return ["train"] * len(sample_ids)
+    hashes = (hashlib.sha256(f"split:{sample_id}".encode()).hexdigest() for sample_id in sample_ids)
+    return ["val" if found[:13] < bound else "train" for found in hashes]
 
 
 def _order(store: Store, name: str, rows: pa.Table, committed: dict[str, Seal]) -> ShardOrder:
@@ -125,44 +115,15 @@ def _order(store: Store, name: str, rows: pa.Table, committed: dict[str, Seal]) 
 
 def _sorted(store: Store, kept: Kept, config: ShardConfig) -> Iterator[pa.Table]:
     """Kept samples with their split, in the order in which they are written."""
-    schema = sharded_schema(kept.families)
-    out = schema.append(pa.field("split", pa.string(), nullable=False))
-    failed: list[Exception] = []
 
-    def batches() -> Iterator[pa.RecordBatch]:
-        try:
-            yield from kept
-        except Exception as error:  # DuckDB would hand on its words alone
-            failed.append(error)
-            raise
-
-    with _database(store) as con:
-        con.register("kept", pa.RecordBatchReader.from_batches(schema, batches()))
-        query = (
-            f"SELECT *, {_split_sql(config)} AS split FROM kept "
-            f"ORDER BY split, sha256('{config.seed}:' || sample_id), sample_id"
-        )
-        try:
-            for batch in con.sql(query).to_arrow_reader(8192):
-                yield pa.Table.from_batches([batch]).cast(out)
-        except duckdb.Error:
-            if failed:
-                raise failed[0] from None
-            raise
-
-
-@contextmanager
-def _database(store: Store) -> Iterator[duckdb.DuckDBPyConnection]:
+    def keyed() -> Iterator[pa.Table]:
+        for rows in kept:
+            splits = pa.array(splits_of(rows["sample_id"].to_pylist(), config), pa.string())
+            yield with_key(rows.append_column(pa.field("split", pa.string(), nullable=False), splits), config.seed)
 
     beside = store.root if store.local else None  # the build's own disk has room for the build
-    with tempfile.TemporaryDirectory(prefix=".tmp-sort-", dir=beside) as folder:
-        con = duckdb.connect(str(Path(folder) / "sort.duckdb"))
-        try:
-            con.execute(f"SET memory_limit = '{_SORT_MEMORY}'")
-            con.execute(f"SET temp_directory = '{folder}'")
-            yield con
-        finally:
-            con.close()
+    for rows in in_order(keyed(), beside):
+        yield rows.drop_columns([KEY])
 
 
 def _cut(tables: Iterator[pa.Table], config: ShardConfig) -> Iterator[pa.Table]:

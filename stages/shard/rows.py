@@ -76,8 +76,8 @@ class Kept:
     families: list[str]
     parts: int
 
-    def __iter__(self) -> Iterator[pa.RecordBatch]:
-        """Batches with `sharded_schema(families)`, in (part, row) order; a part and the next few in memory.
+    def __iter__(self) -> Iterator[pa.Table]:
+        """Tables with `sharded_schema(families)`, in (part, row) order; a part and the next few in memory.
 
         Raises WrongData where selection.parquet is not about these rows.
         """
@@ -97,6 +97,6 @@ class Kept:
                         f"selection.parquet keeps samples without an image in part {part:05d}",
                         "run the build again to decide anew",
                     )
-                yield from kept.to_batches()
+                yield kept
         finally:
             selection.close()

@@ -13,7 +13,7 @@ import pytest
 
 from schemas.errors import WrongData
 from schemas.recipe import ShardConfig
-from stages.shard.assign import ShardOrder, assign, split_of
+from stages.shard.assign import ShardOrder, assign, splits_of
 from stages.shard.run import begin, finish, is_done, make_shards
 from stages.shard.write import ShardReceipt, write_shard
 from stages.store import Store
@@ -144,7 +144,7 @@ def test_split_of_a_sample_depends_on_its_id_alone(tmp_path: Path) -> None:
         store = sharded(selected(path, [sample(i) for i in numbers], part_rows=200), recipe(max_samples=1000, **config))
         rows = index_of(store)
         settings = ShardConfig(**config)  # type: ignore[arg-type]
-        assert all(row["split"] == split_of(row["sample_id"], settings) for row in rows)
+        assert [row["split"] for row in rows] == splits_of([row["sample_id"] for row in rows], settings)
         return {row["sample_id"] for row in rows if row["split"] == "val"}
 
     whole = val(tmp_path / "a", range(400), val_share=0.25)
