@@ -112,8 +112,9 @@ def _expand(fs: Any, at: str, path: str) -> list[str]:
         if not _GLOB & set(at):
             return []
         folder = at[: min(at.index(c) for c in _GLOB if c in at)].rpartition("/")[0]
-        matched = [str(m) for m in fs.glob(at) if not _hidden(str(m), folder, keep=path)]
-        return [file for m in sorted(matched) for file in ([m] if fs.isfile(m) else _in_folder(fs, m))]
+        matched: dict[str, Any] = fs.glob(at, detail=True)  # one listing, no stat per file
+        seen = {name: info for name, info in sorted(matched.items()) if not _hidden(name, folder, keep=path)}
+        return [f for m, info in seen.items() for f in (_in_folder(fs, m) if info["type"] == "directory" else [m])]
     except OSError as error:
         raise WrongRequest(
             f"pool.paths: cannot list {path!r}: {error}", "correct the path or its permissions"
