@@ -145,7 +145,7 @@ class Fetcher:
 
     def _landed(self, transfer: Transfer, job: Job, code: int) -> None:
         self._answered(transfer, job, _verdict(transfer, job, code))
-        self._idle.append(transfer)
+        self._park(transfer)
 
     def _stop_silent(self) -> None:
         """End the transfers that have sent no byte for too long; libcurl's own check counts whole seconds."""
@@ -161,7 +161,11 @@ class Fetcher:
             refusal = _verdict(transfer, job, pycurl.E_OPERATION_TIMEDOUT)
             silent = refusal is not None and refusal.reason is DownloadReason.TIMEOUT
             self._answered(transfer, job, transfer.timed_out() if silent else refusal)
-            self._idle.append(transfer)
+            self._park(transfer)
+
+    def _park(self, transfer: Transfer) -> None:
+        transfer.rest()
+        self._idle.append(transfer)
 
     def _answered(self, transfer: Transfer, job: Job, refusal: Refusal | None) -> None:
         """What follows from a transfer that has ended: done, redirected, tried again or refused."""

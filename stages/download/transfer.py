@@ -69,6 +69,10 @@ class Transfer:
     def body(self) -> bytes:
         return b"".join(self._chunks)
 
+    def rest(self) -> None:
+        """Let go of the body; the handle waits for its next request."""
+        self._chunks = []
+
     def timed_out(self) -> Refusal:
         """The refusal of a transfer that the loop stops because no byte came."""
         return Refusal(DownloadReason.TIMEOUT, threshold=self._config.read_timeout_s, detail="read")
