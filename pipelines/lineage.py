@@ -61,11 +61,19 @@ def _identity_changes(was: dict[str, Any], now: dict[str, Any]) -> list[str]:
         a, b = was.get(key), now.get(key)
         if a == b:
             continue
+        a, b = _by_reason(a), _by_reason(b)
         if isinstance(a, dict) and isinstance(b, dict):
             changes += [f"{key} {change}" for change in _identity_changes(a, b)]
         else:
             changes.append(f"{key} {_short(a)} → {_short(b)}")
     return changes
+
+
+def _by_reason(value: Any) -> Any:
+    """Rules by their reason, so that a changed one is named and not the whole list."""
+    if isinstance(value, list) and value and all(isinstance(v, dict) and "reason" in v for v in value):
+        return {str(v["reason"]): v for v in value}
+    return value
 
 
 def _short(value: Any) -> str:

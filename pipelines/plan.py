@@ -32,6 +32,8 @@ STEP_FILES = {"dedup": DUPLICATES, "select": SELECTION, "shards": INDEX}
 STEP_VERSIONS = {"dedup": 1, "select": 1, "shards": 1}
 """Raise one when the same config over the same input gives other bytes."""
 _MADE_FROM = {"dedup": [], "select": [DUPLICATES], "shards": [SELECTION]}
+_STEP_BEFORE = {"select": "dedup", "shards": "select"}
+_IF_CHANGED = "if its input changes"
 _EMBEDDINGS = {"clip_image", "clip_text"}
 
 
@@ -104,7 +106,7 @@ class Plan:
             origin = self.pool_origin(part) if stage is None else self.origin(stage, part)
             why = "its input comes first" if origin is None else why_stale(seals.get(part), origin)
             if why is None and part in upstream_stale:
-                why = "if its input changes"
+                why = _IF_CHANGED
             if why is not None:
                 plan.stale.append(StaleFile(part, why))
         return plan
@@ -143,10 +145,16 @@ class Plan:
 
     def step(self, step: str) -> str | None:
         """Why a step over all parts must run again; None when its file is done."""
+        if step == "dedup" and self.recipe.dedup is None:
+            return None
         if any(self.family(f).stale for f in self.families()):
             return "its input comes first"
         origin = self.global_origin(step)
-        return "its input comes first" if origin is None else why_stale(self.store.seal(STEP_FILES[step]), origin)
+        if origin is None:
+            return "its input comes first"
+        why = why_stale(self.store.seal(STEP_FILES[step]), origin)
+        before = _STEP_BEFORE.get(step)
+        return why or (_IF_CHANGED if before and self.step(before) else None)
 
 
 def inputs_of(stage: Stage) -> dict[str, list[str]]:
