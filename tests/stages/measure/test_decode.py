@@ -221,6 +221,16 @@ def test_junk_before_and_after_the_end_of_a_jpeg_is_no_fault() -> None:
     assert (decode(data[:-2] + b"\1\2\3" + data[-2:] + b"trailer", 1).rgb == decode(data, 1).rgb).all()
 
 
+def test_a_decoders_message_loses_the_objects_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError("cannot read\n<_io.BytesIO object at 0x7f756146a570>")
+
+    monkeypatch.setattr(Image, "open", fail)
+    with pytest.raises(Undecodable) as caught:
+        decode(b"anything", 1)
+    assert str(caught.value) == "OSError: cannot read"
+
+
 # ---------------------------------------------------------------- bombs
 
 
