@@ -1,4 +1,4 @@
-"""Small inputs for the measures: encoded pictures, batches of image-caption pairs, and a tiny CLIP with random weights."""
+"""Small inputs for the measures: encoded pictures, batches of pairs, and a tiny CLIP with random weights."""
 
 import io
 import json
