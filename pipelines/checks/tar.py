@@ -1,6 +1,7 @@
 """A tar read once from front to back: every member with the hash of its data, and the hash of the whole file."""
 
 import hashlib
+import io
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,19 +25,31 @@ class Found:
     data: bytes | None
 
 
-class _Hashing:
-    """A file read forward that keeps a sha256 of what went by."""
+class _Hashing(io.RawIOBase):
+    """A file that is only read forward and keeps a sha256 of what went by: one pass hashes the tar and its members."""
 
     def __init__(self, file: BinaryIO) -> None:
+        super().__init__()
         self._file = file
         self._hash = hashlib.sha256()
         self.bytes = 0
 
-    def read(self, size: int) -> bytes:
+    def read(self, size: int = -1) -> bytes:
         data = self._file.read(size)
         self._hash.update(data)
         self.bytes += len(data)
         return data
+
+    def tell(self) -> int:
+        return self.bytes
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Forward by reading. Raises OSError backward: a header that points there is damaged."""
+        if whence != io.SEEK_SET or offset < self.bytes:
+            raise OSError(f"a header points back to {offset}")
+        while self.bytes < offset and self.read(min(_CHUNK, offset - self.bytes)):
+            pass
+        return self.bytes
 
     def drain(self) -> str:
         """Read what is left; the sha256 of the whole."""
@@ -75,7 +88,7 @@ def check_tar(scope: Scope, name: str, promised: tuple[str | None, int | None], 
 
 
 def _members(reader: _Hashing, text: tuple[str, ...]) -> Iterator[Found]:
-    with tarfile.open(fileobj=reader, mode="r|", bufsize=_CHUNK) as tar:  # type: ignore[call-overload]
+    with tarfile.open(fileobj=reader, mode="r:") as tar:
         for info in tar:
             data = tar.extractfile(info) if info.isreg() else None
             if data is None:
