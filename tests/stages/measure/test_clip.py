@@ -120,12 +120,17 @@ def test_captions_of_any_size_and_kind_are_read(stage: ClipMeasure) -> None:
     assert np.isfinite(outcome.table["clip_score"].to_numpy()).all()
 
 
+def test_what_the_tokenizer_sees_of_a_long_caption_is_bounded(stage: ClipMeasure) -> None:
+    assert len(stage._model().plain("x" * 1_000_000)) == 16 * 20  # characters per token × context length
+
+
 def test_the_tokenizers_memory_is_bounded(stage: ClipMeasure, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clip_module, "_MOST_CACHED_WORDS", 3)
-    batch = batch_of(2)
-    before = stage.process(batch).table
-    assert stage.process(batch).table.equals(before)
-    assert len(stage._model().tokenizer.cache) <= 3 + 8
+    monkeypatch.setattr(clip_module, "_MOST_CACHED_WORDS", 10)
+    image = encoded(picture())
+    captions = [" ".join(f"{a}{b}qz" for b in "abcdef") for a in "ghijkl"]  # 36 words, none of them a single token
+    found = [stage.process(pixels([image], [c])).table["clip_score"][0].as_py() for c in captions]
+    assert len(stage._model().tokenizer.cache) <= 10 + 6
+    assert stage.process(pixels([image], captions[:1])).table["clip_score"][0].as_py() == found[0]
 
 
 def test_bf16_is_close_to_fp32_and_not_equal(stage: ClipMeasure, clip_name: str) -> None:
