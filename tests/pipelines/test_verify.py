@@ -176,7 +176,7 @@ def test_a_truncated_file_is_named(store: Store, name: str) -> None:
         assert f"sample {index_of(store)[-1]['sample_id']}" in _about(report, name) or report.kept < 8
 
 
-@pytest.mark.parametrize("turns", [16, pytest.param(400, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("turns", [16, pytest.param(400, marks=[pytest.mark.slow, pytest.mark.timeout(1200)])])
 def test_random_damage_is_found_and_never_raises(store: Store, turns: int) -> None:
     chance = random.Random(7)
     names = [n for n in store.walk() if not n.startswith("logs/")]
