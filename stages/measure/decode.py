@@ -48,6 +48,10 @@ class Undecodable(ValueError):
     """These bytes are no whole image. The message is short, and the same for the same bytes."""
 
 
+class TooManyPixels(Undecodable):
+    """The header promises more pixels than are allowed; nothing was decoded."""
+
+
 @dataclass(frozen=True, slots=True)
 class Decoded:
     """One decoded image."""
@@ -142,14 +146,14 @@ def _pillow(data: "bytes | memoryview", max_pixels: int) -> tuple[np.ndarray, in
     except Image.UnidentifiedImageError as error:
         raise Undecodable("no image in a known format") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise Undecodable(f"more pixels than {max_pixels}") from error
+        raise TooManyPixels(f"more pixels than {max_pixels}") from error
     except _DECODER_ERRORS as error:
         raise Undecodable(f"{type(error).__name__}: {_tidy(error)}") from error
 
 
 def _check_size(width: int, height: int, max_pixels: int) -> None:
     if width * height > max_pixels:
-        raise Undecodable(f"{width}x{height} is more pixels than {max_pixels}")
+        raise TooManyPixels(f"{width}x{height} is more pixels than {max_pixels}")
 
 
 def _to_rgb(image: "PilImage") -> np.ndarray:

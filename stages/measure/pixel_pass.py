@@ -2,11 +2,13 @@
 
 Enters: batches of the part's rows with their image bytes, in order. Leaves: one outcome per measure, over all rows, in
 order. Decoding and looking run in a few threads with bounded read-ahead while the main thread gathers (runs the
-model); only looks wait in memory, never pixels. Where the caller cuts its batches changes no bit: a measure that
+model); only looks wait in memory, never pixels, and images over 16 million pixels are decoded one at a time (100
+million with alpha take 1.4 GB meanwhile). Where the caller cuts its batches changes no bit: a measure that
 cares (`cut`) gets its rows counted over the whole part.
 """
 
 import os
+import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,12 +19,13 @@ import pyarrow.compute as pc
 
 from stages.base import Outcome, Stage
 from stages.measure.base import MeasureReason, PixelMeasure
-from stages.measure.decode import MAX_PIXELS, Undecodable, decode
+from stages.measure.decode import MAX_PIXELS, TooManyPixels, Undecodable, decode
 
 Look = list[Any] | Undecodable
 """What became of one image: one look per pixel measure, or why there is none."""
 
 _SLICE = 64  # rows decoded ahead of the one being gathered: at most twice this
+_LARGE = 16_000_000  # pixels; a few images of this size at once are no harm
 _EVIDENCE = {"reason": pa.string(), "value": pa.float64(), "threshold": pa.float64(), "detail": pa.string()}
 
 
@@ -62,10 +65,11 @@ class PixelPass:
         """Each slice without its images, and what became of each row's image."""
         threads = self._threads or min(4, len(os.sched_getaffinity(0)))
         waiting: deque[tuple[pa.Table, list[Future[Look]]]] = deque()
+        one_large = threading.Lock()
         pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
         try:
             for rows in slices:
-                futures = [pool.submit(self._look, seeing, rows, i) for i in range(rows.num_rows)]
+                futures = [pool.submit(self._look, seeing, rows, i, one_large) for i in range(rows.num_rows)]
                 waiting.append((rows.drop_columns(["image"]), futures))
                 if len(waiting) == 2:
                     yield _results(*waiting.popleft())
@@ -74,11 +78,20 @@ class PixelPass:
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
-    def _look(self, seeing: list[PixelMeasure], rows: pa.Table, row: int) -> Look:
-        try:
-            data = memoryview(rows["image"][row].as_buffer())
-            image = decode(data, rows["orientation"][row].as_py(), self._max_pixels)
+    def _look(self, seeing: list[PixelMeasure], rows: pa.Table, row: int, one_large: threading.Lock) -> Look:
+        data = memoryview(rows["image"][row].as_buffer())
+        orientation: Any = rows["orientation"][row].as_py()
+
+        def looks(max_pixels: int) -> Look:
+            image = decode(data, orientation, max_pixels)
             return [measure.look(image) for measure in seeing]
+
+        try:
+            try:
+                return looks(min(_LARGE, self._max_pixels))
+            except TooManyPixels:
+                with one_large:
+                    return looks(self._max_pixels)
         except Undecodable as error:
             return error
         except Exception as error:

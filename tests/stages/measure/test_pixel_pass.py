@@ -132,6 +132,26 @@ def test_reading_ahead_is_bounded() -> None:
     assert slow.ahead <= 3
 
 
+def test_large_images_are_decoded_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pixel_pass, "_LARGE", 48 * 32)
+    now, most, sizes = set(), [0], []
+
+    class Watches(ImageMeasure):
+        def look(self, image: Decoded):
+            large = image.rgb.shape[:2] != (32, 48)
+            now.add(threading.get_ident()) if large else None
+            most[0] = max(most[0], len(now))
+            time.sleep(0.01)
+            now.discard(threading.get_ident())
+            sizes.append(large)
+            return super().look(image)
+
+    images = [encoded(picture(48, 32 + i % 2, seed=i)) for i in range(40)]
+    found = PixelPass([Watches(ImageConfig())], threads=4).run([pixels(images)])
+    assert found["measure/image"].table["image_height"].to_pylist() == [32 + i % 2 for i in range(40)]
+    assert (most[0], sum(sizes)) == (1, 20)
+
+
 def test_the_pixel_cap_is_the_callers() -> None:
     data = encoded(picture(48, 32))
     found = PixelPass(measures(), max_pixels=1000).run([pixels([data])])
