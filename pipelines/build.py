@@ -11,23 +11,26 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pyarrow as pa
+
 from pipelines.engine.base import Engine
 from pipelines.ledger import write_ledger
 from pipelines.lineage import Origin, why_stale
 from pipelines.manifest import MANIFEST, write_manifest
-from pipelines.plan import DUPLICATES, STEP_FILES, UNTIL, Plan, StaleFile, make_plan
+from pipelines.plan import DUPLICATES, STEP_FILES, UNTIL, Plan, StaleFile, fetch_weights, make_plan
 from pipelines.progress import Silent, Watcher
 from pipelines.recipe_file import Loaded, keep_copies, parse
 from pipelines.run_part import CallRunner, DownloadRunner, MeasureRunner, Receipt, Runner, WorkOrder
-from schemas.errors import WrongRequest
+from schemas.errors import WrongData, WrongRequest
 from schemas.recipe import EngineConfig
+from stages.base import Stage
 from stages.dedup.resolve import resolve
 from stages.families import part_file, part_files
 from stages.select.decide import decide
 from stages.shard.assign import ShardOrder
 from stages.shard.run import is_done, make_shards
 from stages.shard.write import ShardReceipt
-from stages.store import Store
+from stages.store import Store, content_hash
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,7 @@ def build(loaded: Loaded, store: Store, options: BuildOptions | None = None) -> 
     claim(store, loaded.recipe.name)
     store.require_writable()
     with _locked(store):
+        fetch_weights(loaded)
         plan = make_plan(loaded, store)
         store.sweep()
         run = _Run(plan, options.watcher)
@@ -131,11 +135,18 @@ class _Run:
             self.dirty()
             for part, table in enumerate(self.plan.pool.parts([p.repeats for p in self.plan.scan.parts])):
                 if part in todo:
+                    self._unchanged(part, table)
                     origin = self.plan.pool_origin(part)
                     self.store.write_table(part_file("pool", part), table, origin.seal(table))
                     self.watcher.advance("pool", table.num_rows, table["reason"].null_count)
         self.plan.seals.forget("pool")
         self.watcher.finish("pool")
+
+    def _unchanged(self, part: int, table: pa.Table) -> None:
+        """Raises WrongData when the pool is not what the plan read."""
+        found = self.plan.scan.parts[part]
+        if not found.repeats and content_hash(table) != found.content:
+            raise WrongData(f"the pool changed while it was read (part {part:05d})", "run the same command again")
 
     def _drop_leftovers(self) -> None:
         for family in self.plan.families():
@@ -160,9 +171,12 @@ class _Run:
         orders = [self._order(StaleFile(part, ""), names) for part, names in sorted(wanted.items())]
         needed = {f for names in wanted.values() for f in names}
         stages = [s for f in families if f in needed and (s := self.plan.stage_of(f)) is not None]
-        self._parts("measure", engine, MeasureRunner(self.store, stages) if stages else None, orders)
+        self._parts("measure", engine, self._measurer(stages) if stages else None, orders)
         for family in families:
             self.plan.seals.forget(family)
+
+    def _measurer(self, stages: list[Stage]) -> MeasureRunner:
+        return MeasureRunner(self.store, stages, self.plan.recipe.download.max_pixels)
 
     def _order(self, stale: StaleFile, families: list[str]) -> WorkOrder:
         origins: dict[str, Origin] = {}

@@ -11,13 +11,14 @@ from typing import Any
 import pyarrow as pa
 
 from pipelines.lineage import Origin, SealBook, why_stale
-from pipelines.recipe_file import Loaded, resolved_model
+from pipelines.recipe_file import Loaded, resolved_paths
 from schemas.errors import WrongData, WrongRequest
 from schemas.recipe import Recipe
 from schemas.row import Row
 from schemas.sample import Candidate, Stored
 from stages.base import Stage
 from stages.families import families_of, family_schema, sample_schema, stage_of
+from stages.measure.clip import ClipMeasure
 from stages.pool.reader import Pool, open_pool
 from stages.pool.scan import PoolScan, scan
 from stages.store import Store
@@ -221,9 +222,17 @@ def make_stages(loaded: Loaded) -> tuple[Stage, list[Stage]]:
         if config is None:
             continue
         if name == "clip":
-            config = config.model_copy(update={"model": resolved_model(config.model, loaded.base)})
+            config = config.model_copy(update=resolved_paths(config, loaded.base))
         measures.append(make(name, config))
     return Download(loaded.recipe.download), measures
+
+
+def fetch_weights(loaded: Loaded) -> None:
+    """Bring model weights named by tag or hub into the local cache, so that fingerprints can hash them."""
+    _, measures = make_stages(loaded)
+    for stage in measures:
+        if isinstance(stage, ClipMeasure):
+            stage.fetch_weights()
 
 
 def check(loaded: Loaded) -> tuple[Stage, list[Stage]]:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from schemas.config import StageConfig, is_runtime
 from schemas.errors import WrongRequest
-from schemas.recipe import Recipe
+from schemas.recipe import ClipConfig, Recipe
 from stages.store import Store
 
 RUNTIME_FILE = "logs/runtime.yaml"
@@ -182,6 +182,13 @@ def _write_if_new(store: Store, name: str, text: str) -> None:
     data = text.encode()
     if not (store.exists(name) and store.read_bytes(name) == data):
         store.write_bytes(name, data)
+
+
+def resolved_paths(config: ClipConfig, base: str) -> dict[str, Any]:
+    """What of a CLIP config is a path, made absolute: a local model folder, a checkpoint that is there."""
+    checkpoint = Path(base) / config.pretrained if config.pretrained else None
+    found = str(checkpoint.resolve()) if checkpoint and checkpoint.is_file() else config.pretrained
+    return {"model": resolved_model(config.model, base), "pretrained": found}
 
 
 def resolved_model(model: str, base: str) -> str:

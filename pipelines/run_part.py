@@ -155,7 +155,9 @@ class MeasureRunner:
 
     light = False
 
-    def __init__(self, store: Store, stages: list[Stage]) -> None:
+    def __init__(self, store: Store, stages: list[Stage], max_pixels: int) -> None:
+        """`max_pixels`: what the download let through."""
+        self._max_pixels = max_pixels
         self.cpus = max(s.resources.cpus for s in stages)
         self.gpus = max(s.resources.gpus for s in stages)
         self._store, self._stages = store, {s.name: s for s in stages}
@@ -183,7 +185,7 @@ class MeasureRunner:
 
     def _measure(self, part: int, stages: list[Stage], rows: pa.Table) -> dict[str, Outcome]:
         def over(some: pa.Table) -> dict[str, Outcome]:
-            passing = PixelPass(stages)
+            passing = PixelPass(stages, max_pixels=self._max_pixels)
             passing.open()
             return passing.run(self._batches(part, some))
 
