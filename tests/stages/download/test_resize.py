@@ -81,7 +81,7 @@ def _samples() -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize(
-    ("mode", "kind", "only_if_bigger"), itertools.product(MODES, ["jpg", "png", "webp"], [False, True])
+    ("mode", "kind", "only_if_bigger"), list(itertools.product(MODES, ["jpg", "png", "webp"], [False, True]))
 )
 def test_the_bytes_are_those_of_the_resizer(mode: Any, kind: Any, only_if_bigger: bool) -> None:
     settings = ResizeConfig(mode=mode, size=128, only_if_bigger=only_if_bigger, format=kind, quality=QUALITY[kind])
