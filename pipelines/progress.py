@@ -56,7 +56,8 @@ class Bars:
         note = f"{skipped} already done" if skipped else ""
         self._counts[stage] = [0, 0]
         if self._console.is_terminal:
-            self._tasks[stage] = self._progress.add_task(stage, total=total, note=note)
+            whole = None if total is None else total + skipped
+            self._tasks[stage] = self._progress.add_task(stage, total=whole, completed=skipped, note=note)
         else:
             self._console.print(f"{stage:<9} {'…' if total is None else total} to do {note}", highlight=False)
 
