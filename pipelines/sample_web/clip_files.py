@@ -26,7 +26,7 @@ PAD, UNKNOWN, START, END = "[PAD]", "[UNK]", "[START]", "[END]"
 def model_config(vocabulary: int) -> dict[str, Any]:
     """open_clip's `model_cfg`: a narrow CLIP ResNet with one block a stage, and a three-layer text transformer."""
     return {
-        "embed_dim": 320,
+        "embed_dim": 192,
         "vision_cfg": {"image_size": IMAGE_SIZE, "layers": [1, 1, 1, 1], "width": 24},
         "text_cfg": {
             "context_length": CONTEXT, "vocab_size": vocabulary, "width": 128, "heads": 4, "layers": 2,
@@ -119,10 +119,9 @@ but the repository's applies. Real work names real weights in its recipe.
 An ordinary open_clip checkpoint (configuration, word-level Hugging Face tokenizer, fp16 safetensors):
 `open_clip.create_model_and_transforms("local-dir:pipelines/sample_web/clip")`. Pictures are squashed to 96 × 96.
 
-Trained by `train`, then `train --resume --looks 0 --epochs 2 --rate 1e-3 --first-scene 40000`, where `train` is
-`uv run python -m pipelines.sample_web.train_clip --out pipelines/sample_web/clip`; measured by `train --only-card`.
-On one core of a Xeon with AMX that is 33 and 20 minutes of CPU time. Scenes for training, for the thresholds and for
-the figures below are disjoint, and disjoint from every demo pool.
+Trained by `uv run python -m pipelines.sample_web.train_clip --out pipelines/sample_web/clip`; measured by the same
+command with `--only-card`. Scenes for training, for the thresholds and for the figures below are disjoint, and disjoint
+from every demo pool.
 
 Thresholds, fixed on {scenes} validation scenes: cosine below {swapped} for captions of another picture, below {hard}
 for captions with one thing wrong. On {scenes} test scenes, as files of the demo's kinds (re-encoded, halved, cropped,

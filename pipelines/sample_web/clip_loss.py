@@ -1,7 +1,7 @@
-"""What the small CLIP is trained on: augmentation, the contrastive loss, and a teacher for the image tower.
+"""What the small CLIP is trained on: augmentation, the contrastive loss, and a helper loss on places.
 
-The teacher knows the scenes: it asks the tower what lies where, and what is in the picture how often. Its heads are
-thrown away, and the checkpoint is a plain CLIP.
+The helper reads, from an inner feature map, which object lies in which cell. It is a teacher for the image tower
+only: its head is thrown away, and the checkpoint is a plain CLIP.
 """
 
 from __future__ import annotations
@@ -12,11 +12,9 @@ import numpy as np
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, softplus
 
-from pipelines.sample_web.scenes import MAX_COUNT
 from pipelines.sample_web.shapes import Colour, Shape
 
 _NEVER = -1e4
-KINDS = len(Colour) * len(Shape)
 
 
 def pixels(pictures: np.ndarray, grey: np.ndarray) -> torch.Tensor:
@@ -63,41 +61,28 @@ def contrastive(parts: dict[str, torch.Tensor], scale: torch.Tensor, bias: torch
     return contrast + weight * (2 * positive + 2 * hard + easy)
 
 
-class Teacher(torch.nn.Module):
-    """Two linear heads on the image tower, thrown away after training.
-
-    `places`: what lies in each cell of the third stage's map, with colour and shape as one of 100 kinds, so that what
-    the tower pools is bound already. `content`: which kinds the picture holds and how many of each, from the embedding.
-    """
+class PlaceHead:
+    """A 1×1 convolution over the tower's third stage: is there an object in the cell, its colour, its shape."""
 
     def __init__(self, tower: Any) -> None:
-        super().__init__()
         self._features: list[torch.Tensor] = []
-        self.places = torch.nn.Conv2d(tower.layer3[-1].conv3.out_channels, 1 + KINDS, 1)
-        self.content = torch.nn.Linear(tower.output_dim, KINDS * MAX_COUNT)
+        channels = tower.layer3[-1].conv3.out_channels
+        self.conv = torch.nn.Conv2d(channels, 1 + len(Colour) + len(Shape), 1)
         tower.layer3.register_forward_hook(lambda module, args, out: self._features.append(out))
 
-    def forward(self, embedding: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Logits (B, 1 + KINDS, cells, cells) and (B, KINDS, MAX_COUNT) of the tower's last forward pass."""
+    def parameters(self) -> list[torch.nn.Parameter]:
+        return list(self.conv.parameters())
+
+    def __call__(self) -> torch.Tensor:
+        """Logits (B, 1 + colours + shapes, cells, cells) of the last forward pass."""
         features = self._features.pop()
         self._features.clear()
-        return self.places(features.float()), self.content(embedding.float()).view(-1, KINDS, MAX_COUNT)
+        return self.conv(features.float())
 
 
-def teacher_loss(
-    logits: tuple[torch.Tensor, torch.Tensor], places: np.ndarray, moved: torch.Tensor, grey: torch.Tensor
-) -> torch.Tensor:
-    """The sum of both heads' losses; `places` as `clip_data.places`, `moved` as `augmented`.
-
-    Grey pictures teach the shapes in their places and nothing else.
-    """
-    objects = torch.from_numpy(places)
-    return place_loss(logits[0], objects, moved, grey) + content_loss(logits[1][~grey], objects[~grey])
-
-
-def place_loss(logits: torch.Tensor, objects: torch.Tensor, moved: torch.Tensor, grey: torch.Tensor) -> torch.Tensor:
-    """Cross-entropies of presence in a cell and of the kind there (of the shape alone where the picture is grey)."""
-    cells = logits.shape[-1]
+def place_loss(logits: torch.Tensor, places: np.ndarray, moved: torch.Tensor, grey: torch.Tensor) -> torch.Tensor:
+    """Cross-entropies of presence, colour and shape; `places` as `clip_data.places`, `moved` as `augmented`."""
+    objects, cells = torch.from_numpy(places), logits.shape[-1]
     at = (objects[:, :, :2] - moved[:, None, 2:]) / moved[:, None, :2]
     cell = ((at + 1) / 2 * cells).floor().long()
     real = (objects[:, :, 2] >= 0) & (cell >= 0).all(-1) & (cell < cells).all(-1)
@@ -105,19 +90,9 @@ def place_loss(logits: torch.Tensor, objects: torch.Tensor, moved: torch.Tensor,
     columns, lines = cell[real].unbind(-1)
     present = torch.zeros(len(logits), cells, cells)
     present[rows, lines, columns] = 1
-    told = logits[rows, 1:, lines, columns].log_softmax(-1).view(-1, len(Colour), len(Shape))
-    colour, shape, item = objects[real][:, 2].long(), objects[real][:, 3].long(), torch.arange(len(rows))
-    by_shape = told.logsumexp(1)[item, shape]
-    kind = torch.where(grey[rows], by_shape, told[item, colour, shape])
-    return 3 * binary_cross_entropy_with_logits(logits[:, 0], present) - kind.mean()
-
-
-def content_loss(logits: torch.Tensor, objects: torch.Tensor) -> torch.Tensor:
-    """Of each kind and each count, whether the picture holds exactly so many; summed over kinds and counts."""
-    counts = torch.zeros(len(objects), KINDS)
-    real = objects[:, :, 2] >= 0
-    kind = (objects[:, :, 2] * len(Shape) + objects[:, :, 3]).long()
-    rows = torch.arange(len(objects))[:, None].expand_as(real)[real]
-    counts.index_put_((rows, kind[real]), torch.ones(len(rows)), accumulate=True)
-    target = (counts[:, :, None] == torch.arange(1, MAX_COUNT + 1)).float()
-    return binary_cross_entropy_with_logits(logits, target, reduction="sum") / max(1, len(objects))
+    told = logits[rows, :, lines, columns]
+    coloured = ~grey[rows]
+    colour, shape = objects[real][:, 2].long(), objects[real][:, 3].long()
+    colour_loss = cross_entropy(told[coloured, 1 : 1 + len(Colour)], colour[coloured])
+    shape_loss = cross_entropy(told[:, 1 + len(Colour) :], shape)
+    return 3 * binary_cross_entropy_with_logits(logits[:, 0], present) + colour_loss + shape_loss

@@ -2,7 +2,7 @@
 
 Contrastive, with each picture's own hard negatives in the softmax (as in NegCLIP, arXiv:2210.01936) and a sigmoid
 term (as in SigLIP, arXiv:2303.15343) that puts the scores of all pictures on one scale, so that one threshold serves.
-The image tower first learns alone what is in a picture (`clip_loss.Teacher`), which takes no captions and is the
+The image tower first learns alone to say what lies where (`clip_loss.PlaceHead`), which takes no captions and is the
 cheaper half. Minutes on two cores; same seed, same machine, same weights.
 """
 
@@ -19,8 +19,7 @@ import numpy as np
 import typer
 
 from pipelines.sample_web import clip_data, clip_eval, clip_files
-from pipelines.sample_web.claims import HardKind
-from pipelines.sample_web.clip_loss import Teacher, augmented, contrastive, pixels, teacher_loss
+from pipelines.sample_web.clip_loss import PlaceHead, augmented, contrastive, pixels, place_loss
 
 if TYPE_CHECKING:
     import torch
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class TrainConfig:
     scenes: int = 40_000
-    first_scene: int = 0
-    """Scenes are the training seeds from this one on: another run can see others."""
     looks: int = 2
     """Epochs of the image tower alone."""
     epochs: int = 3
@@ -41,49 +38,45 @@ class TrainConfig:
     rate: float = 1.5e-3
     weight_decay: float = 0.05
     calibration: float = 1.0
-    teaching: float = 0.5
-    """Weight of the teacher's losses beside the captions'."""
+    places: float = 1.0
     seed: int = 0
     threads: int = 1
     held_out: int = 2_000
 
 
-_DEFAULT = TrainConfig()
-
-
 class Trainer:
     """Holds the model and the loop; `run` trains and returns the open_clip model in eval mode."""
 
-    def __init__(self, config: TrainConfig, folder: Path, pictures: np.ndarray, resume: bool = False) -> None:
+    def __init__(self, config: TrainConfig, folder: Path, pictures: np.ndarray) -> None:
         import open_clip
         import torch
 
         torch.manual_seed(config.seed)
         torch.set_num_threads(config.threads)
-        self.config, self.pictures, self.start = config, pictures, clip_data.TRAIN_SEED + config.first_scene
-        self.model: Any = open_clip.create_model(f"local-dir:{folder}", load_weights=resume)
+        self.config, self.pictures = config, pictures
+        self.model: Any = open_clip.create_model(f"local-dir:{folder}", load_weights=False)
         self.model = self.model.to(memory_format=torch.channels_last)
         self.tokenize: Any = open_clip.get_tokenizer(f"local-dir:{folder}")
         self.bias = torch.nn.Parameter(torch.tensor(-8.0))
-        self.places = clip_data.places(self.start, config.scenes)
-        self.teacher = Teacher(self.model.visual)
+        self.places = clip_data.places(clip_data.TRAIN_SEED, config.scenes)
+        self.place_head = PlaceHead(self.model.visual)
 
     def run(self) -> Any:
         from torch.nn.attention import SDPBackend, sdpa_kernel
 
         config, generator = self.config, _generator(self.config.seed)
         self.model.train()
-        tower = [*self.model.visual.parameters(), *self.teacher.parameters()]
+        tower = [*self.model.visual.parameters(), *self.place_head.parameters()]
         with sdpa_kernel(SDPBackend.MATH):  # on CPU the fused kernel is the slower one for texts this short
             optimizer = self._optimizer(tower, config.looks)
             for epoch in range(config.looks):
                 order = np.random.default_rng([config.seed, epoch]).permutation(config.scenes)
                 rows = [order[a : a + config.batch] for a in range(0, config.scenes - config.batch + 1, config.batch)]
                 self._epoch(f"look {epoch}", rows, lambda r: self._look(r, generator), optimizer)
-            both = [*self.model.parameters(), *self.teacher.parameters(), self.bias]
+            both = [*self.model.parameters(), *self.place_head.parameters(), self.bias]
             optimizer = self._optimizer(both, config.epochs)
             for epoch in range(config.epochs):
-                batches = clip_data.text_batches(self.start, config.scenes, config.batch, epoch)
+                batches = clip_data.text_batches(clip_data.TRAIN_SEED, config.scenes, config.batch, epoch)
                 self._epoch(f"epoch {epoch}", batches, lambda b: self._loss(b, generator), optimizer)
         return self.model.eval()
 
@@ -118,14 +111,16 @@ class Trainer:
                 print(f"{name} step {step} loss {float(loss.detach()):.3f} {rate:.0f} images/s", flush=True)
 
     def _look(self, rows: np.ndarray, generator: torch.Generator) -> torch.Tensor:
-        """The teacher's losses alone."""
+        """The place loss alone, through the first three stages."""
         import torch
 
         grey = torch.rand(len(rows), generator=generator).numpy() < clip_data.GREY_SHARE
         images, moved = augmented(pixels(self.pictures[rows], grey), generator)
+        visual = self.model.visual
         with torch.autocast("cpu", torch.bfloat16):
-            image = self.model.encode_image(images.contiguous(memory_format=torch.channels_last))
-        return teacher_loss(self.teacher(image), self.places[rows], moved, torch.from_numpy(grey))
+            x = visual.stem(images.contiguous(memory_format=torch.channels_last))
+            visual.layer3(visual.layer2(visual.layer1(x)))
+        return place_loss(self.place_head(), self.places[rows], moved, torch.from_numpy(grey))
 
     def _loss(self, batch: clip_data.TextBatch, generator: torch.Generator) -> torch.Tensor:
         import torch
@@ -133,9 +128,8 @@ class Trainer:
 
         images, moved = augmented(pixels(self.pictures[batch.rows], batch.grey), generator)
         possible = torch.tensor([[bool(t) for t in row] for row in batch.wrong])
-        easier = torch.tensor([k for k, kind in enumerate(clip_data.KINDS) if kind is not HardKind.wrong_count])
-        left_out = easier[torch.randint(len(easier), (len(possible),), generator=generator)]
-        possible[torch.arange(len(possible)), left_out] = False  # one text fewer a picture; counts are hardest
+        left_out = torch.randint(possible.shape[1], (len(possible),), generator=generator)
+        possible[torch.arange(len(possible)), left_out] = False
         flat = [
             t for row, used in zip(batch.wrong, possible, strict=True) for t, use in zip(row, used, strict=True) if use
         ]
@@ -144,14 +138,14 @@ class Trainer:
         with torch.autocast("cpu", torch.bfloat16):
             image = self.model.encode_image(images.contiguous(memory_format=torch.channels_last))
             text = encode_short(self.model, tokens)
-        taught = teacher_loss(self.teacher(image), self.places[batch.rows], moved, torch.from_numpy(batch.grey))
         image, text = normalize(image.float(), dim=-1), normalize(text.float(), dim=-1)
         wrong = torch.zeros(*possible.shape, text.shape[1])
         wrong[possible] = text[len(batch.true) :]
         same = torch.tensor([[a == b for b in batch.keys] for a in batch.keys])
         parts = {"image": image, "true": text[: len(batch.true)], "wrong": wrong, "possible": possible, "same": same}
         loss = contrastive(parts, self.model.logit_scale.exp(), self.bias, self.config.calibration)
-        return loss + self.config.teaching * taught
+        seen = place_loss(self.place_head(), self.places[batch.rows], moved, torch.from_numpy(batch.grey))
+        return loss + self.config.places * seen
 
 
 def _generator(seed: int) -> torch.Generator:
@@ -170,42 +164,34 @@ def encode_short(model: Any, tokens: torch.Tensor) -> torch.Tensor:
     return x[torch.arange(len(x)), tokens.argmax(-1)] @ model.text_projection
 
 
-def train(config: TrainConfig, out: Path, cache: Path | None = None, resume: bool = False) -> float:
-    """Train and write the checkpoint's files to `out`; returns the seconds spent in the loop.
-
-    `resume` starts from the weights in `out` instead of from none.
-    """
-    if not resume:
-        words = clip_files.vocabulary()
-        clip_files.write_tokenizer(out, words)
-        clip_files.write_config(out, words)
+def train(config: TrainConfig, out: Path, cache: Path | None = None) -> float:
+    """Train and write the checkpoint's files to `out`; returns the seconds spent in the loop."""
+    words = clip_files.vocabulary()
+    clip_files.write_tokenizer(out, words)
+    clip_files.write_config(out, words)
     if cache is not None and cache.exists():
         pictures = np.load(cache)
     else:
-        pictures = clip_data.draw_pictures(clip_data.TRAIN_SEED + config.first_scene, config.scenes)
+        pictures = clip_data.draw_pictures(clip_data.TRAIN_SEED, config.scenes)
         if cache is not None:
             np.save(cache, pictures)
     started = time.monotonic()
-    model = Trainer(config, out, pictures, resume).run()
+    model = Trainer(config, out, pictures).run()
     clip_files.write_weights(out, model.state_dict())
     return time.monotonic() - started
 
 
-def main(  # noqa: PLR0913, PLR0917 - one parameter per option
+def main(
     out: Annotated[Path, typer.Option(help="Folder to write the checkpoint to.")],
-    scenes: Annotated[int, typer.Option(help="Scenes to draw and train on.")] = _DEFAULT.scenes,
-    epochs: Annotated[int, typer.Option(help="Times each scene is seen, with new captions.")] = _DEFAULT.epochs,
-    looks: Annotated[int, typer.Option(help="Epochs of the image tower alone, before.")] = _DEFAULT.looks,
-    first_scene: Annotated[int, typer.Option(help="Skip so many training scenes.")] = _DEFAULT.first_scene,
-    rate: Annotated[float, typer.Option(help="Highest learning rate.")] = _DEFAULT.rate,
-    resume: Annotated[bool, typer.Option(help="Start from the weights in the folder.")] = False,
+    scenes: Annotated[int, typer.Option(help="Scenes to draw and train on.")] = TrainConfig.scenes,
+    epochs: Annotated[int, typer.Option(help="Times each scene is seen, with new captions.")] = TrainConfig.epochs,
     cache: Annotated[Path | None, typer.Option(help="Keep the drawn pictures here between trials (.npy).")] = None,
     only_card: Annotated[bool, typer.Option(help="Measure an existing checkpoint, train nothing.")] = False,
 ) -> None:
     """Train the checkpoint, then measure it on held-out scenes and write its card."""
-    config = TrainConfig(scenes=scenes, epochs=epochs, looks=looks, first_scene=first_scene, rate=rate)
+    config = TrainConfig(scenes=scenes, epochs=epochs)
     if not only_card:
-        print(f"trained in {train(config, out, cache, resume):.0f} s", flush=True)
+        print(f"trained in {train(config, out, cache):.0f} s", flush=True)
     measured = clip_eval.card(out, config.held_out)
     clip_files.write_card(out, measured)
     print(json.dumps(measured, indent=1))

@@ -9,7 +9,7 @@ import pytest
 from bench import harness
 from bench.__main__ import BENCHMARKS, main
 from bench.truth import Fate, caption_rows, duplicate_rows, reason_rows, swapped_threshold, trouble_rows
-from pipelines.sample_web.clip_eval import auc, balanced_threshold, precision_recall, threshold_at_precision
+from pipelines.sample_web.clip_eval import auc, precision_recall, threshold_at_precision
 
 
 def _fate(trouble: str = "none", reason: str | None = None, score: float | None = 0.5, **more) -> Fate:
@@ -103,15 +103,6 @@ def test_a_rare_error_needs_a_lower_threshold_for_the_same_precision():
     even, rare = (threshold_at_precision(clean, wrong, 0.95, share) for share in (0.5, 0.02))
     assert rare < even
     assert precision_recall(clean, wrong, rare, 0.02)[0] == pytest.approx(0.95, abs=0.01)
-
-
-def test_the_balanced_threshold_lies_in_the_middle_of_the_gap_or_shares_the_loss():
-    apart = balanced_threshold(np.array([0.6, 0.7, 0.9]), np.array([0.0, 0.2]), 0.5)
-    assert apart == pytest.approx(0.4)
-    rng = np.random.default_rng(1)
-    clean, wrong = rng.normal(1, 0.3, 4000), rng.normal(0, 0.3, 4000)
-    precision, recall = precision_recall(clean, wrong, balanced_threshold(clean, wrong, 0.1), 0.1)
-    assert precision == pytest.approx(recall, abs=0.01)
 
 
 def test_auc_is_the_chance_of_the_right_order():
