@@ -83,3 +83,21 @@ class ShardEntry(Row):
     width: Int32
     height: Int32
     clip_score: Float32 | None
+
+
+class Member(Row):
+    """A tar member of a sample: its ending (all after the first dot of the name), and where its data lie."""
+
+    ext: str
+    offset: int
+    size: int
+
+
+class ShardMembers(Row):
+    """A sample of a tar that others wrote. One Parquet file per tar of an indexed folder, in the tar's order."""
+
+    sample_id: str
+    key: str
+    """The name of its members before the first dot: WebDataset's `__key__`."""
+    members: list[Member]
+    """In the tar's order; endings differ."""

@@ -29,3 +29,32 @@ class Manifest(BaseModel):
     """stage/reason → rows."""
     shards: list[FileEntry]
     files: list[FileEntry]
+
+
+class IndexedShard(BaseModel):
+    """One tar of an indexed folder, and the Parquet file (rows: `schemas.ledger.ShardMembers`) that says what it holds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: str
+    """Of the tar, relative to the folder."""
+    bytes: int
+    sha256: str
+    samples: int
+    index: str
+    """Of its index, relative to the folder that holds the manifest."""
+    index_sha256: str
+
+
+class FolderIndex(BaseModel):
+    """`manifest.json` of an indexed folder of WebDataset tars, in `.pairmill/` or a folder of its own; written last."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: int = 1
+    folder: str
+    """Where the tars are: `..` from `.pairmill/`, else a path or fsspec URL. No part of the fingerprint."""
+    fingerprint: str
+    """Hash of the shards' names, sizes and sha256."""
+    samples: int
+    shards: list[IndexedShard]

@@ -1,0 +1,85 @@
+"""Where the members of a shard's samples lie: byte offsets and sizes as arrays, by what the member is."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from schemas.errors import WrongData
+
+IMAGE = "image"
+"""The role of a sample's picture, whatever its ending."""
+IMAGE_ENDINGS = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "ppm", "avif", "jp2")
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """One member of every sample of a shard: byte `offsets` of its data in the tar and `sizes`, int64 (samples,).
+
+    Size −1: the sample has no such member.
+    """
+
+    offsets: np.ndarray
+    sizes: np.ndarray
+
+
+class ShardIndex:
+    """A shard's samples in stored order: `sample_id` and the places of their members."""
+
+    def __init__(self, sample_ids: pa.Array, places: dict[str, Places]) -> None:
+        self.sample_ids = np.asarray(sample_ids.to_numpy(zero_copy_only=False), object)
+        self._places = places
+
+    def __len__(self) -> int:
+        return len(self.sample_ids)
+
+    def places(self, member: str) -> Places:
+        """Of `image` or of an ending; all absent where no sample has such a member."""
+        nowhere = np.full(len(self), -1, np.int64)
+        return self._places.get(member) or Places(nowhere, nowhere)
+
+    def require_inside(self, name: str, size: int) -> None:
+        """Raises WrongData where a member would lie outside a tar of `size` bytes."""
+        for member, places in self._places.items():
+            beyond = np.flatnonzero((places.sizes >= 0) & ((places.offsets < 0) | (places.offsets + places.sizes > size)))
+            if len(beyond):
+                raise WrongData(
+                    f"{name} has {size} bytes and its index places the {member} of sample "
+                    f"{self.sample_ids[beyond[0]]} at {places.offsets[beyond[0]]}",
+                    "the shard is truncated or the index is not its own: run `pairmill verify`, then make it anew",
+                )
+
+    @staticmethod
+    def of_build(table: pa.Table) -> "ShardIndex":
+        """From rows of `schemas.ledger.ShardEntry`."""
+        names = {IMAGE: "image", "json": "json", "txt": "txt"}
+        places = {
+            member: Places(_ints(table[f"{column}_offset"]), _ints(table[f"{column}_size"]))
+            for member, column in names.items()
+        }
+        return ShardIndex(table["sample_id"].combine_chunks(), places)
+
+    @staticmethod
+    def of_folder(table: pa.Table) -> "ShardIndex":
+        """From rows of `schemas.ledger.ShardMembers`. The picture is the first member with a picture's ending."""
+        lists: Any = table["members"].combine_chunks()
+        row = np.repeat(np.arange(len(lists)), np.asarray(pc.list_value_length(lists)))
+        flat = lists.flatten()
+        ext, offset, size = (flat.field(name) for name in ("ext", "offset", "size"))
+        endings = np.asarray(ext.to_numpy(zero_copy_only=False), object)
+        offset, size = _ints(offset), _ints(size)
+        found = {str(e): np.flatnonzero(endings == e) for e in dict.fromkeys(endings.tolist())}
+        pictures = np.flatnonzero(np.isin([str(e).rsplit(".", 1)[-1].lower() for e in endings], IMAGE_ENDINGS))
+        found[IMAGE] = pictures[np.unique(row[pictures], return_index=True)[1]]
+        places: dict[str, Places] = {}
+        for member, at in found.items():
+            offsets, sizes = np.full(len(lists), -1, np.int64), np.full(len(lists), -1, np.int64)
+            offsets[row[at]], sizes[row[at]] = offset[at], size[at]
+            places[member] = Places(offsets, sizes)
+        return ShardIndex(table["sample_id"].combine_chunks(), places)
+
+
+def _ints(column: Any) -> np.ndarray:
+    return np.asarray(column.cast(pa.int64()), np.int64)

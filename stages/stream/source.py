@@ -1,0 +1,182 @@
+"""A dataset as the stream sees it: a list of shards with their hashes, and, one shard at a time, what is in them."""
+
+import hashlib
+import io
+import json
+import posixpath
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import ValidationError
+
+from schemas.errors import WrongData, WrongRequest
+from schemas.manifest import FolderIndex, Manifest
+from schemas.stream import SourceConfig
+from stages.store import Store, digest
+from stages.stream.members import ShardIndex
+
+BUILD_MANIFEST = "manifest.json"
+BUILD_INDEX = "shards/index.parquet"
+FOLDER = ".pairmill"
+"""Where `pairmill index` puts the index of a folder, unless told otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShardFacts:
+    """A shard as its manifest promises it."""
+
+    path: str
+    """Relative to the source's store."""
+    bytes: int
+    sha256: str
+    samples: int
+    index: str
+    """Parquet file with the places of its members, relative to the store of indexes."""
+    index_sha256: str
+
+
+class Source:
+    """An opened dataset. Picklable: a worker process takes the lists along and opens files of its own."""
+
+    def __init__(self, config: SourceConfig, tars: Store, indexes: Store, facts: list[ShardFacts]) -> None:
+        self.label = config.label
+        self.tars, self._indexes = tars, indexes
+        self.facts = facts
+        self.rows: list[np.ndarray] | None = None
+        """Where a condition chooses: of each shard, the rows that are streamed."""
+        self._of_build = indexes is tars
+
+    @property
+    def counts(self) -> np.ndarray:
+        """Streamed samples of each shard, int64."""
+        if self.rows is not None:
+            return np.asarray([len(rows) for rows in self.rows], np.int64)
+        return np.asarray([f.samples for f in self.facts], np.int64)
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of all that decides which sample has which place in the order."""
+        chosen = None if self.rows is None else [hashlib.sha256(rows.tobytes()).hexdigest() for rows in self.rows]
+        return digest({"shards": self.hashes(), "chosen": chosen})
+
+    def hashes(self) -> dict[str, str]:
+        """Name → sha256 of each shard."""
+        return {f.path: f.sha256 for f in self.facts}
+
+    def index(self, shard: int) -> ShardIndex:
+        """The places of one shard's members. Raises WrongData where its index is not the one of the manifest."""
+        facts = self.facts[shard]
+        data = self._indexes.read_bytes(facts.index)
+        if hashlib.sha256(data).hexdigest() != facts.index_sha256:
+            raise _wrong_index(self, facts, "is not the file that the manifest names")
+        table = pq.read_table(io.BytesIO(data))
+        found = ShardIndex.of_build(table) if self._of_build else ShardIndex.of_folder(table)
+        if len(found) != facts.samples:
+            raise _wrong_index(self, facts, f"lists {len(found)} samples, the manifest {facts.samples}")
+        return found
+
+
+def open_source(config: SourceConfig) -> Source:
+    """Open a build or an indexed folder. Raises WrongRequest where there is neither."""
+    store = Store(config.path)
+    if store.exists(f"{FOLDER}/{BUILD_MANIFEST}"):
+        source = _open_folder(config, Store(f"{store.url}/{FOLDER}"))
+    elif store.exists(BUILD_MANIFEST):
+        raw = _json(store, BUILD_MANIFEST)
+        source = _open_folder(config, store) if "folder" in raw else _open_build(config, store, raw)
+    else:
+        raise WrongRequest(
+            f"{config.path} is neither a finished build nor an indexed folder",
+            "finish it with `pairmill build`, or index its tars with `pairmill index FOLDER`",
+        )
+    return source
+
+
+def _open_build(config: SourceConfig, store: Store, raw: dict[str, Any]) -> Source:
+    try:
+        manifest = Manifest.model_validate(raw)
+    except ValidationError as error:
+        raise WrongData(f"{store.url}/{BUILD_MANIFEST} is not a manifest: {error.errors()[0]['msg']}", _AGAIN) from error
+    entries = {e.path: e for e in [*manifest.shards, *manifest.files]}
+    with store.open(BUILD_INDEX) as f:
+        table = pq.ParquetFile(f, read_dictionary=["shard", "split"]).read(columns=["shard", "split"])
+    counts = _counts(table["shard"])
+    splits = dict(zip(table["shard"].unique().to_pylist(), _firsts(table), strict=True))
+    facts = []
+    for name, samples in counts.items():
+        stem = f"shards/{name.removesuffix('.tar')}"
+        tar, index = entries.get(f"{stem}.tar"), entries.get(f"{stem}.parquet")
+        if tar is None or index is None:
+            raise WrongData(f"{store.url}: {BUILD_INDEX} names {name}, the manifest does not", _AGAIN)
+        if config.split in (None, splits[name]):
+            facts.append(ShardFacts(tar.path, tar.bytes, tar.sha256, samples, index.path, index.sha256))
+    if not facts and config.split is not None:
+        known = ", ".join(sorted(set(splits.values()))) or "none"
+        raise WrongRequest(f"{config.path} has no split {config.split!r}", f"it has: {known}")
+    source = Source(config, store, store, facts)
+    if config.where is not None:
+        source.rows = _chosen(store, config.where, [posixpath.basename(f.path) for f in facts])
+    return source
+
+
+def _open_folder(config: SourceConfig, indexes: Store) -> Source:
+    try:
+        found = FolderIndex.model_validate(_json(indexes, BUILD_MANIFEST))
+    except ValidationError as error:
+        raise WrongData(f"{indexes.url}/{BUILD_MANIFEST} is not an index: {error.errors()[0]['msg']}", _REINDEX) from error
+    for setting in ("split", "where"):
+        if getattr(config, setting) is not None:
+            raise WrongRequest(f"{config.path} is an indexed folder and has no {setting}", f"leave {setting} out")
+    tars = Store(posixpath.dirname(indexes.url) if found.folder == ".." else found.folder)
+    facts = [ShardFacts(s.path, s.bytes, s.sha256, s.samples, s.index, s.index_sha256) for s in found.shards]
+    return Source(config, tars, indexes, facts)
+
+
+_AGAIN = "run `pairmill build` again"
+_REINDEX = "run `pairmill index` again"
+
+
+def _wrong_index(source: Source, facts: ShardFacts, what: str) -> WrongData:
+    return WrongData(
+        f"source {source.label!r}: {facts.index}, the index of {facts.path}, {what}",
+        "run `pairmill verify` on the build, or `pairmill index` on the folder again",
+    )
+
+
+def _json(store: Store, name: str) -> dict[str, Any]:
+    try:
+        found = json.loads(store.read_bytes(name))
+    except ValueError as error:
+        raise WrongData(f"{store.url}/{name} is not JSON", _AGAIN) from error
+    return found if isinstance(found, dict) else {}
+
+
+def _counts(column: pa.ChunkedArray) -> dict[str, int]:
+    """Value → how often, in order of first appearance."""
+    return {str(entry["values"]): int(entry["counts"]) for entry in column.value_counts().to_pylist()}
+
+
+def _firsts(table: pa.Table) -> list[str]:
+    """The split of each shard: that of its first row."""
+    shards = table["shard"].combine_chunks()
+    codes = np.asarray(shards.indices)
+    first = np.unique(codes, return_index=True)[1]
+    return table["split"].take(pa.array(first)).to_pylist()
+
+
+def _chosen(store: Store, where: str, names: list[str]) -> list[np.ndarray]:
+    """Rows of each named shard that fulfil an SQL condition over the index's columns, in stored order."""
+    from stages.views import open_readonly, query
+
+    con = open_readonly(store)
+    try:
+        found: Any = query(con, f"SELECT shard, position FROM shards WHERE ({where}) ORDER BY shard, position")
+        table: pa.Table = found if isinstance(found, pa.Table) else found.to_arrow_table()
+    finally:
+        con.close()
+    shard = np.asarray(table["shard"].to_numpy(), object)
+    position = np.asarray(table["position"], np.int64)
+    return [position[shard == name] for name in names]
