@@ -43,7 +43,8 @@ class ShardIndex:
     def require_inside(self, name: str, size: int) -> None:
         """Raises WrongData where a member would lie outside a tar of `size` bytes."""
         for member, places in self._places.items():
-            beyond = np.flatnonzero((places.sizes >= 0) & ((places.offsets < 0) | (places.offsets + places.sizes > size)))
+            outside = (places.offsets < 0) | (places.offsets + places.sizes > size)
+            beyond = np.flatnonzero((places.sizes >= 0) & outside)
             if len(beyond):
                 raise WrongData(
                     f"{name} has {size} bytes and its index places the {member} of sample "
@@ -64,7 +65,7 @@ class ShardIndex:
     @staticmethod
     def of_folder(table: pa.Table) -> "ShardIndex":
         """From rows of `schemas.ledger.ShardMembers`. The picture is the first member with a picture's ending."""
-        lists: Any = table["members"].combine_chunks()
+        lists: Any = table["members"].combine_chunks()  # of structs
         row = np.repeat(np.arange(len(lists)), np.asarray(pc.list_value_length(lists)))
         flat = lists.flatten()
         ext, offset, size = (flat.field(name) for name in ("ext", "offset", "size"))

@@ -93,6 +93,10 @@ class Mixture:
         inside = np.bincount(chunk.sources[: position - chunk.begin], minlength=len(self.sizes))
         return (chunk.before + inside).tolist()
 
+    def left(self, source: int, drawn: int) -> int | None:
+        """Draws that a source still has after `drawn` ones; None: endless."""
+        return None if self.limits[source] >= ENDLESS else self.limits[source] - drawn
+
     def weights_at(self, position: int) -> list[float]:
         """Shares of 1 that the recipe asks for at a position."""
         piece = self._pieces[0]

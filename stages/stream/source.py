@@ -99,12 +99,12 @@ def _open_build(config: SourceConfig, store: Store, raw: dict[str, Any]) -> Sour
     try:
         manifest = Manifest.model_validate(raw)
     except ValidationError as error:
-        raise WrongData(f"{store.url}/{BUILD_MANIFEST} is not a manifest: {error.errors()[0]['msg']}", _AGAIN) from error
+        raise _unreadable(store, "a manifest", error, _AGAIN) from error
     entries = {e.path: e for e in [*manifest.shards, *manifest.files]}
     with store.open(BUILD_INDEX) as f:
         table = pq.ParquetFile(f, read_dictionary=["shard", "split"]).read(columns=["shard", "split"])
     counts = _counts(table["shard"])
-    splits = dict(zip(table["shard"].unique().to_pylist(), _firsts(table), strict=True))
+    splits = _splits(table)
     facts = []
     for name, samples in counts.items():
         stem = f"shards/{name.removesuffix('.tar')}"
@@ -126,7 +126,7 @@ def _open_folder(config: SourceConfig, indexes: Store) -> Source:
     try:
         found = FolderIndex.model_validate(_json(indexes, BUILD_MANIFEST))
     except ValidationError as error:
-        raise WrongData(f"{indexes.url}/{BUILD_MANIFEST} is not an index: {error.errors()[0]['msg']}", _REINDEX) from error
+        raise _unreadable(indexes, "an index", error, _REINDEX) from error
     for setting in ("split", "where"):
         if getattr(config, setting) is not None:
             raise WrongRequest(f"{config.path} is an indexed folder and has no {setting}", f"leave {setting} out")
@@ -137,6 +137,10 @@ def _open_folder(config: SourceConfig, indexes: Store) -> Source:
 
 _AGAIN = "run `pairmill build` again"
 _REINDEX = "run `pairmill index` again"
+
+
+def _unreadable(store: Store, what: str, error: ValidationError, remedy: str) -> WrongData:
+    return WrongData(f"{store.url}/{BUILD_MANIFEST} is not {what}: {error.errors()[0]['msg']}", remedy)
 
 
 def _wrong_index(source: Source, facts: ShardFacts, what: str) -> WrongData:
@@ -156,15 +160,17 @@ def _json(store: Store, name: str) -> dict[str, Any]:
 
 def _counts(column: pa.ChunkedArray) -> dict[str, int]:
     """Value → how often, in order of first appearance."""
-    return {str(entry["values"]): int(entry["counts"]) for entry in column.value_counts().to_pylist()}
+    return {str(value): int(count) for value, count in zip(*_columns(column.value_counts()), strict=True)}
 
 
-def _firsts(table: pa.Table) -> list[str]:
-    """The split of each shard: that of its first row."""
-    shards = table["shard"].combine_chunks()
-    codes = np.asarray(shards.indices)
-    first = np.unique(codes, return_index=True)[1]
-    return table["split"].take(pa.array(first)).to_pylist()
+def _columns(counted: Any) -> tuple[list[Any], list[Any]]:
+    return counted.field("values").to_pylist(), counted.field("counts").to_pylist()
+
+
+def _splits(table: pa.Table) -> dict[str, str]:
+    """The split of each shard."""
+    pairs = table.group_by(["shard", "split"], use_threads=False).aggregate([])
+    return {str(a): str(b) for a, b in zip(pairs["shard"].to_pylist(), pairs["split"].to_pylist(), strict=True)}
 
 
 def _chosen(store: Store, where: str, names: list[str]) -> list[np.ndarray]:

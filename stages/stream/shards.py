@@ -1,0 +1,109 @@
+"""Open shards: memory-mapped, checked once, opened ahead of need, a bounded number at a time."""
+
+import hashlib
+import mmap
+import os
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from schemas.errors import WrongData
+from schemas.stream import RemoteConfig
+from stages.stream.members import ShardIndex
+from stages.stream.source import Source
+
+if TYPE_CHECKING:
+    from stages.store import Store
+    from stages.stream.fetch import Fetcher
+
+_SPARE = 2
+"""Shards kept open beyond those that are needed soon: what a batch begun before the edge of a window still reads."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenShard:
+    """A shard's bytes, mapped, and where its samples' members lie in them."""
+
+    data: memoryview
+    index: ShardIndex
+
+
+class OpenShards:
+    """The shards that a reader needs now and soon. Not thread-safe: one reader's own.
+
+    Bytes are read where they lie: members are slices of the map, which lives as long as any slice of it.
+    """
+
+    def __init__(self, sources: Sequence[Source], remote: RemoteConfig, check: bool) -> None:
+        self._sources, self._check = sources, check
+        self._fetchers = [None if s.tars.local else _fetcher(s.tars, remote, check) for s in sources]
+        self._pool = ThreadPoolExecutor(max(1, remote.ahead), thread_name_prefix="shards")
+        self._open: dict[tuple[int, int], Future[OpenShard]] = {}
+        self._checked: set[tuple[int, int]] = set()
+        self._ahead = remote.ahead
+
+    def __getitem__(self, key: tuple[int, int]) -> OpenShard:
+        """(source, shard). Waits for a shard that is under way. Raises WrongData naming a shard that is not right."""
+        if key not in self._open:
+            self._begin(key)
+        return self._open[key].result()
+
+    def expect(self, needed: list[tuple[int, int]]) -> None:
+        """What will be asked for, most urgent first: begins to open the first of them, closes the rest."""
+        waiting = sum(not f.done() for f in self._open.values())
+        for key in needed:
+            if waiting >= self._ahead:
+                break
+            if key not in self._open:
+                self._begin(key)
+                waiting += 1
+        wanted = set(needed)
+        others = [key for key in self._open if key not in wanted]
+        for key in others[: max(0, len(others) - _SPARE)]:
+            self._open.pop(key).cancel()
+
+    def close(self) -> None:
+        self._open.clear()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _begin(self, key: tuple[int, int]) -> None:
+        self._open[key] = self._pool.submit(self._opened, key)
+
+    def _opened(self, key: tuple[int, int]) -> OpenShard:
+        source = self._sources[key[0]]
+        facts = source.facts[key[1]]
+        index = source.index(key[1])
+        fetcher = self._fetchers[key[0]]
+        name = f"source {source.label!r}: {facts.path}"
+        fd = _descriptor(source.tars.path(facts.path), name) if fetcher is None else fetcher.fetch(facts)
+        try:
+            size = os.fstat(fd).st_size
+            index.require_inside(name, size)
+            if size != facts.bytes:
+                raise WrongData(f"{name} has {size} bytes, its manifest says {facts.bytes}", _REMEDY)
+            data = memoryview(mmap.mmap(fd, size, prot=mmap.PROT_READ))
+        finally:
+            os.close(fd)
+        if self._check and fetcher is None and key not in self._checked:
+            found = hashlib.sha256(data).hexdigest()  # releases the GIL
+            if found != facts.sha256:
+                raise WrongData(f"{name} has sha256 {found[:12]}…, its manifest says {facts.sha256[:12]}…", _REMEDY)
+        self._checked.add(key)
+        return OpenShard(data, index)
+
+
+def _fetcher(store: "Store", config: RemoteConfig, check: bool) -> "Fetcher":
+    from stages.stream.fetch import Fetcher
+
+    return Fetcher(store, config, check)
+
+
+_REMEDY = "`pairmill verify` says which samples are hit; build that shard again, or fetch it anew"
+
+
+def _descriptor(path: str, name: str) -> int:
+    try:
+        return os.open(path, os.O_RDONLY)
+    except FileNotFoundError as error:
+        raise WrongData(f"{name} is missing", "run `pairmill build` again to make it anew, or bring it back") from error
