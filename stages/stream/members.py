@@ -37,8 +37,11 @@ class ShardIndex:
 
     def places(self, member: str) -> Places:
         """Of `image` or of an ending; all absent where no sample has such a member."""
-        nowhere = np.full(len(self), -1, np.int64)
-        return self._places.get(member) or Places(nowhere, nowhere)
+        found = self._places.get(member)
+        if found is None:
+            nowhere = np.full(len(self), -1, np.int64)
+            found = self._places[member] = Places(nowhere, nowhere)
+        return found
 
     def require_inside(self, name: str, size: int) -> None:
         """Raises WrongData where a member would lie outside a tar of `size` bytes."""
