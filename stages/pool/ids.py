@@ -4,6 +4,7 @@
     row with a key               "key" NUL key
     row rejected while reading   "place" NUL source NUL source_row
     repeat of an earlier row     "repeat" NUL sample_id NUL ordinal
+    sample of a foreign shard    "shard" NUL the tar's path in its folder NUL key
 
 The length of the url keeps url and caption apart even where they hold NULs. hashlib in a loop takes 1.4 µs a row
 (2 cores of an EPYC, 120-byte rows), DuckDB's sha256() over Arrow 1.9 µs: so hashlib it is.
@@ -40,6 +41,11 @@ def of_place(source: str, row: int) -> str:
 def of_repeat(sample_id: str, ordinal: int) -> str:
     """Id of the `ordinal`-th repeat (from 1) of a row."""
     return hashlib.sha256(f"repeat\0{sample_id}\0{ordinal}".encode()).hexdigest()[:_HEX]
+
+
+def of_member(shard: str, key: str) -> str:
+    """Id of a sample in a tar that others wrote: its key is its own in that tar alone. A path holds no NUL."""
+    return hashlib.sha256(f"shard\0{shard}\0{key}".encode()).hexdigest()[:_HEX]
 
 
 def as_bytes(ids: Column) -> bytes:
