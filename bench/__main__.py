@@ -8,6 +8,7 @@ BENCHMARKS: dict[str, str] = {
     "download": "bench.download",
     "photos": "bench.photos",
     "plan_pool": "bench.plan_pool",
+    "stream": "bench.stream",
     "truth": "bench.truth",
 }
 """Name → module with a `run(args: list[str])`; imported only when asked for."""

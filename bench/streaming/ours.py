@@ -1,0 +1,30 @@
+"""pairmill's stream over the very tars that webdataset reads, indexed once by `pairmill index`."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from torch.utils.data import DataLoader
+
+from bench.streaming.readers import Batch, Epochs
+from bench.streaming.setting import Setting
+from schemas.stream import DecodeConfig, SourceConfig, StreamConfig
+from stages.stream.torch_stream import Stream
+
+
+def opened(setting: Setting) -> Epochs:
+    """`own` and `same` are one decoder: it is ours."""
+    decode = None if setting.decode == "none" else DecodeConfig(threads=setting.threads)
+    settings: dict[str, Any] = {"batch": setting.batch, "decode": decode, "shuffle": setting.shuffle}
+    settings["members"] = ["image", "txt", "json"] if decode is None else ["image", "txt"]
+    settings |= {key: value for key, value in setting.options.items() if key in StreamConfig.model_fields}
+
+    def epoch(number: int) -> Iterator[Batch]:
+        config = StreamConfig(sources=[source], seed=number, **settings)
+        for batch in DataLoader(Stream(config), batch_size=None, num_workers=setting.workers):
+            if decode is None:
+                yield {"txt": batch.text, "jpg": batch.members["image"], "json": batch.members["json"]}
+            else:
+                yield {"txt": batch.text, "image": batch.image}
+
+    source = SourceConfig(path=setting.root)
+    return epoch
