@@ -19,7 +19,6 @@ import errno
 import fcntl
 import os
 import re
-import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
@@ -166,7 +165,7 @@ class ShardCache:
                 return None
             if seen != (status.st_ino, status.st_mtime_ns):
                 seen, since = (status.st_ino, status.st_mtime_ns), time.monotonic()
-            elif time.monotonic() - since > patience or not threading.main_thread().is_alive():
+            elif time.monotonic() - since > patience:
                 return None
             time.sleep(_POLL_SECONDS)
 

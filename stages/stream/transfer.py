@@ -14,7 +14,6 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +29,7 @@ _FIRST_WAIT, _LONGEST_WAIT = 0.1, 5.0
 
 
 _GLANCE_SECONDS = 0.5
+"""Between looks whether the process is ending."""
 
 
 class Broken(Exception):
@@ -111,17 +111,16 @@ class Transfer:
     def receive(self, fd: int, loop: Any, check: bool) -> str | None:
         """Runs in `loop` until the file is complete; the sha256 (hex) of its bytes if `check`. `fd`: the sink's file.
 
-        Raises FileNotFoundError, PermissionError, SizeDiffers, Broken, DiskFull, or the disk's OSError.
+        Raises FileNotFoundError, PermissionError, SizeDiffers, Broken, DiskFull, or the disk's OSError; RuntimeError
+        when the process is ending (it waits for the threads of its pools, and this may be one).
         """
         future = asyncio.run_coroutine_threadsafe(self._run(), loop)
         future.add_done_callback(lambda _: self._grown.set())
         digest = FileHash(fd) if check else None
         try:
             while not future.done():
-                self._grown.wait(_GLANCE_SECONDS)
+                self._grown.wait()
                 self._grown.clear()
-                if not threading.main_thread().is_alive():
-                    raise CancelledError("the process is ending")  # it waits for this thread
                 if digest is not None:
                     digest.advance(self._complete_to())
             future.result()
@@ -144,12 +143,14 @@ class Transfer:
         known = asyncio.Event()
         watch = asyncio.create_task(self._watch())
         workers = [asyncio.create_task(self._work(known, first=n == 0)) for n in range(self._at_once)]
+        brought = asyncio.gather(*workers)
         try:
-            await asyncio.gather(*workers)
+            await asyncio.wait((brought, watch), return_when=asyncio.FIRST_COMPLETED)
+            await (watch if watch.done() else brought)
         finally:
             for task in (watch, *workers):
                 task.cancel()
-            await asyncio.gather(watch, *workers, return_exceptions=True)
+            await asyncio.gather(watch, brought, *workers, return_exceptions=True)
 
     async def _work(self, known: asyncio.Event, first: bool) -> None:
         """Take range after range; all but the first worker wait until it is known that the server has ranges."""
@@ -193,13 +194,15 @@ class Transfer:
                 self._ranges[1:] = []
                 part.stop = self._size
             known.set()
-            await self._pour(connection, part)
-            if connection.total is None and not connection.ranged and await connection.read():
+            came_to = await self._pour(connection, part)
+            to_the_end = not connection.ranged and part.stop == self._size
+            if to_the_end and (came_to > self._size or await connection.read()):
                 raise SizeDiffers(None)
         finally:
             connection.close()
 
-    async def _pour(self, connection: Connection, part: _Range) -> None:
+    async def _pour(self, connection: Connection, part: _Range) -> int:
+        """What the connection brings into the file, until the range is complete; where in the object it is then."""
         at, held, size = connection.position, [], 0
         try:
             while part.position + size < part.stop:
@@ -216,6 +219,7 @@ class Transfer:
                     held, size = [], 0
         finally:
             await self._write(held, part)  # what came before it broke off counts
+        return at
 
     async def _write(self, pieces: list[bytes], part: _Range) -> None:
         self._writing += 1
@@ -231,11 +235,12 @@ class Transfer:
         """Give up all connections when none has brought a byte for too long. Time spent in writing does not count."""
         loop = asyncio.get_running_loop()
         while True:
+            loop.run_in_executor(None, int)  # raises when the process is ending
             if self._writing:
                 self._last = loop.time()
             left = self._last + self._config.stall_seconds - loop.time()
             if left > 0:
-                await asyncio.sleep(left)
+                await asyncio.sleep(min(left, _GLANCE_SECONDS))
                 continue
             for clock in self._clocks:
                 clock.reschedule(loop.time())

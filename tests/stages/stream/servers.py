@@ -1,5 +1,7 @@
 """A loopback HTTP server that behaves as each path's script says, and counts what it was asked for."""
 
+import hashlib
+import os
 import re
 import threading
 import time
@@ -30,6 +32,8 @@ class Answer:
     """Bytes per send."""
     pause: float = 0.0
     """Seconds between sends."""
+    delay: float = 0.0
+    """Seconds before the answer begins."""
     headers: dict[str, str] = field(default_factory=dict)
 
 
@@ -51,16 +55,19 @@ class Hostile:
         self.objects: dict[str, bytes] = {}
         self.scripts: dict[str, Script] = {}
         self.requests: list[Request] = []
+        self.headers: list[dict[str, str]] = []
         self.over = threading.Event()
         self._lock = threading.Lock()
 
-    def begin(self, path: str, asked: str | None) -> tuple[Request, Answer]:
+    def begin(self, path: str, headers: dict[str, str]) -> tuple[Request, Answer]:
+        asked = headers.get("Range")
         data = self.objects.get(path, b"")
         found = re.fullmatch(r"bytes=(\d+)-(\d+)", asked or "")
         request = Request(path, int(found[1]) if found else 0, int(found[2]) + 1 if found else len(data))
         with self._lock:
             before = sum(r.path == path for r in self.requests)
             self.requests.append(request)
+            self.headers.append(headers)
         if path not in self.objects:
             return request, Answer(status=404)
         return request, self.scripts.get(path, lambda _n, _r: Answer())(before, request)
@@ -78,7 +85,8 @@ class _Handler(BaseHTTPRequestHandler):
         """Quiet."""
 
     def do_GET(self) -> None:
-        request, answer = self.web.begin(self.path, self.headers.get("Range"))
+        request, answer = self.web.begin(self.path, dict(self.headers))
+        self.web.over.wait(answer.delay)
         data = self.web.objects.get(self.path, b"") if answer.data is None else answer.data
         ranged = answer.ranges and "Range" in self.headers
         status = answer.status or (206 if ranged else 200)
@@ -137,3 +145,10 @@ def wait_for(condition: Callable[[], bool], seconds: float = 10.0) -> None:
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.005)
+
+
+def fetch_for_parent(fetcher: Any, facts: Any, answers: Any) -> None:
+    """In a child process: the sha256 of a fetched shard. Here, because a spawned child imports this module."""
+    fd = fetcher.fetch(facts)
+    answers.put(hashlib.sha256(os.pread(fd, facts.bytes, 0)).hexdigest())
+    os.close(fd)

@@ -245,14 +245,16 @@ def test_a_process_that_stands_still_is_not_waited_for(cache: ShardCache) -> Non
 
 
 def test_a_slow_process_is_waited_for(cache: ShardCache) -> None:
-    slow = "print('ready', flush=True)\nfor i in range(12):\n    time.sleep(0.1); os.pwrite(slot.fd, b'x', i)\nslot.commit()"
+    writes = "for i in range(12):\n    time.sleep(0.1); os.pwrite(slot.fd, b'x', i)\n"
+    slow = f"print('ready', flush=True)\n{writes}slot.commit()"
     with holder(cache, slow), cache.claim(name(1), SIZE, 0.6) as slot:
         assert slot is None
     assert present(cache) == {1}
 
 
 def test_a_forked_child_does_not_keep_the_lock_of_a_killed_parent(cache: ShardCache) -> None:
-    forks = "child = os.fork()\nif child == 0:\n    time.sleep(60)\nprint('ready', flush=True)\nprint(child, flush=True)\ntime.sleep(60)"
+    forks = "child = os.fork()\nif child == 0:\n    time.sleep(60)\n"
+    forks += "print('ready', flush=True)\nprint(child, flush=True)\ntime.sleep(60)"
     with holder(cache, forks) as process:
         assert process.stdout is not None
         child = int(process.stdout.readline())
