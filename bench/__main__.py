@@ -8,6 +8,7 @@ BENCHMARKS: dict[str, str] = {
     "download": "bench.download",
     "photos": "bench.photos",
     "plan_pool": "bench.plan_pool",
+    "shuffle": "bench.shuffle",
     "stream": "bench.stream",
     "truth": "bench.truth",
 }

@@ -9,7 +9,6 @@ readers take turns. Before that, each proves what it reads: the digests of an ep
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.harness import report
-from bench.streaming.data import Data, many, photographs
+from bench.streaming.data import Data, cache_folder, many, photographs
 from bench.streaming.environment import PEERS
 from bench.streaming.readers import READERS
 from bench.streaming.rows import claims, column, rows
@@ -135,10 +134,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="bench stream", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pairmill-bench"
     option = parser.add_argument
     option("--photos", type=Path, help="folder of photographs (*.jpg); by default scenes are drawn")
-    option("--cache", type=Path, default=folder, help="where data and the peers' environment are kept")
+    option("--cache", type=Path, default=cache_folder(), help="where data and the peers' environment are kept")
     option("--samples", type=int, default=6000)
     option("--per-shard", type=int, default=1000)
     option("--seconds", type=float, default=2.0, help="reading time of a measurement, at least")

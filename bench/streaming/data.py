@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -41,6 +42,11 @@ class Data:
     def stored(self) -> dict[str, str]:
         """Text → digest of what is stored with it, as `check` of a reader gives it."""
         return {held["txt"].decode(): digest(held["jpg"], held["json"]) for _, held in members(self.root / "tars")}
+
+
+def cache_folder() -> Path:
+    """Where data and environments are kept unless told otherwise: the user's cache folder."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pairmill-bench"
 
 
 def photographs(cache: Path, photos: Path | None, count: int, per_shard: int) -> Data:

@@ -27,9 +27,8 @@ class _Samples(streaming.StreamingDataset):
 def opened(setting: Setting) -> Epochs:
     streaming.base.util.clean_stale_shared_memory()  # left by killed runs
     where = {"remote": setting.root, "local": setting.cache} if setting.cache else {"local": setting.root}
-    dataset = _Samples(
-        **where, shuffle=setting.shuffle, batch_size=setting.batch, num_canonical_nodes=1, **setting.options
-    )  # fmt: skip
+    settings = {"num_canonical_nodes": 1, **setting.options}
+    dataset = _Samples(**where, shuffle=setting.shuffle, batch_size=setting.batch, **settings)
     dataset.how = setting.decode
     kept = loader(dataset, setting)
     return lambda _: kept

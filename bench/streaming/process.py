@@ -1,8 +1,9 @@
 """One reader, one measurement, one process: a Setting as a line on stdin, an Answer as the last line of stdout.
 
-The clock of a local epoch runs from its first batch to its last, so that imports, indexes, worker starts and epoch
-starts do not count (the last are reported on their own). From an object store whole cold epochs count, from asking for
-the first batch, each with an empty cache. CPU is this process' and all its children's, over the same spans.
+The clock of a local epoch starts when a batch, and with workers all that they prefetch, has come, and ends with the
+last batch: imports, indexes, worker starts and epoch starts do not count (the last are reported on their own). From an
+object store whole cold epochs count, from asking for the first batch, each with an empty cache. CPU is this process'
+and all its children's, over the same spans.
 """
 
 import gc
@@ -13,12 +14,15 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from bench.streaming.readers import Batch, Cannot, Epochs, module, opened
 from bench.streaming.samples import digest, number_of
 from bench.streaming.setting import Answer, Setting
+
+_PREFETCHED = 2  # batches per worker: DataLoader's default
 
 
 def rate(setting: Setting) -> Answer:
@@ -39,8 +43,10 @@ def _warm_epoch(epochs: Epochs, number: int, setting: Setting, answer: Answer) -
     asked = time.perf_counter()
     batches = iter(epochs(number))
     touch(next(batches))
+    answer.starts.append(time.perf_counter() - asked)
+    for batch in islice(batches, _PREFETCHED * setting.workers):
+        touch(batch)
     began, spent = time.perf_counter(), cpu()
-    answer.starts.append(began - asked)
     seen, last = 0, began
     for batch in batches:
         seen += touch(batch)
@@ -48,7 +54,7 @@ def _warm_epoch(epochs: Epochs, number: int, setting: Setting, answer: Answer) -
         if answer.wall + last - began >= setting.seconds:
             break
     if not seen:
-        raise ValueError("an epoch of one batch cannot be timed: more samples, or a smaller batch")
+        raise ValueError("an epoch of so few batches cannot be timed: more samples, or a smaller batch")
     answer.wall += last - began
     answer.cpu += cpu() - spent
     answer.samples += seen
