@@ -4,6 +4,7 @@ import fcntl
 import hashlib
 import io
 import os
+import posixpath
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -42,10 +43,20 @@ def where_of(tars: Store, index: Store) -> str:
 
 
 def require_apart(tars: Store, index: Store) -> None:
-    """INDEX may lie in the folder but not around it: a tar's neighbour may bear the name of its index."""
-    real = [os.path.realpath(s.root) if s.local else s.url for s in (tars, index)]
-    if f"{real[0]}/".startswith(f"{real[1].rstrip('/')}/"):
+    """Raises WrongRequest where an index would lie among files that it could replace, or that a build accounts for."""
+    folder, target = (os.path.realpath(s.root) if s.local else s.url for s in (tars, index))
+    if _within(folder, target):  # a tar's neighbour may bear the name of its index
         raise WrongRequest(f"{index.url} holds the tars themselves", "choose another --out, or leave it out")
+    around = posixpath.dirname(folder)
+    if _within(target, around) and Store(around).exists("recipe.yaml"):
+        raise WrongRequest(
+            f"{tars.url} is part of the build {around}, whose manifest names all its files",
+            "stream the build itself, or give an --out outside of it",
+        )
+
+
+def _within(path: str, folder: str) -> bool:
+    return f"{path}/".startswith(f"{folder.rstrip('/')}/")
 
 
 @contextmanager

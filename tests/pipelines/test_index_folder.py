@@ -379,6 +379,16 @@ def test_a_build(folder: str) -> None:
     assert "is a build" in refused(WrongRequest, folder)
 
 
+def test_shards_of_a_build(tmp_path: Path) -> None:
+    """`pairmill verify` accounts for every file of a build: an index in it would be a finding."""
+    folder = put(str(tmp_path / "build/shards"))
+    (tmp_path / "build/recipe.yaml").write_text("name: x")
+    said = refused(WrongRequest, folder)
+    assert "is part of the build" in said and "--out" in said
+    assert not Path(folder, ".pairmill").exists()
+    assert index_folder(folder, IndexOptions(out=str(tmp_path / "idx"))).samples == 13
+
+
 def test_unwritable(folder: str) -> None:
     Path(folder, ".pairmill").write_text("in the way")
     said = refused(WrongRequest, folder)
