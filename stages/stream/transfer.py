@@ -218,7 +218,8 @@ class Transfer:
                     await self._write(held, part)
                     held, size = [], 0
         finally:
-            await self._write(held, part)  # what came before it broke off counts
+            if held:
+                await self._write(held, part)  # what came before it broke off counts
         return at
 
     async def _write(self, pieces: list[bytes], part: _Range) -> None:

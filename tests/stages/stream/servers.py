@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import random
 import re
 import threading
 import time
@@ -152,3 +153,15 @@ def fetch_for_parent(fetcher: Any, facts: Any, answers: Any) -> None:
     fd = fetcher.fetch(facts)
     answers.put(hashlib.sha256(os.pread(fd, facts.bytes, 0)).hexdigest())
     os.close(fd)
+
+
+def fetch_for_ever(fetcher: Any, shards: list[Any], seed: float) -> None:
+    """In a child process: shards at random, two open at a time, each compared with its sha256."""
+    dice, before = random.Random(seed), None
+    while True:
+        facts = dice.choice(shards)
+        fd = fetcher.fetch(facts)
+        assert hashlib.sha256(os.pread(fd, facts.bytes + 1, 0)).hexdigest() == facts.sha256
+        if before is not None:
+            os.close(before)
+        before = fd

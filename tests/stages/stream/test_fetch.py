@@ -6,6 +6,7 @@ import hashlib
 import multiprocessing
 import os
 import pickle
+import random
 import secrets
 import subprocess
 import sys
@@ -25,9 +26,10 @@ from schemas.errors import WrongData, WrongRequest
 from schemas.stream import RemoteConfig
 from stages.store import Store
 from stages.stream import transfer
+from stages.stream.cache import ShardCache
 from stages.stream.fetch import Fetcher
 from stages.stream.source import ShardFacts
-from tests.stages.stream.servers import Answer, Hostile, fetch_for_parent, serving
+from tests.stages.stream.servers import Answer, Hostile, fetch_for_ever, fetch_for_parent, serving
 
 ROOT = Path(__file__).resolve().parents[3]
 RANGE = 64 << 10
@@ -450,7 +452,7 @@ def test_processes_that_want_the_same_shard(
     children = [context.Process(target=fetch_for_parent, args=(subject, facts(), answers)) for _ in range(count)]
     for child in children:
         child.start()
-    assert [answers.get(timeout=20) for _ in children] == [facts().sha256] * 2
+    assert [answers.get(timeout=20) for _ in children] == [facts().sha256] * count
     for child in children:
         child.join(10)
         assert child.exitcode == 0
@@ -495,6 +497,53 @@ time.sleep(0.5)
     began = time.monotonic()
     subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True, timeout=60)
     assert state.requests and time.monotonic() - began < 15  # stall_seconds is 30
+
+
+@pytest.mark.parametrize("kills", [8, pytest.param(300, marks=pytest.mark.slow)])
+def test_kills_leave_nothing_wrong_nothing_too_much_and_nothing_locked(
+    web: tuple[Hostile, str], tmp_path: Path, kills: int
+) -> None:
+    state, url = web
+    shards = []
+    for n in range(20):
+        data = DATA[n * 1000 : n * 1000 + 300_000 + n]
+        state.objects[f"/{n}.tar"] = data
+        state.scripts[f"/{n}.tar"] = lambda _n, _r: Answer(piece=RANGE // 4, pause=0.002)
+        shards.append(facts(data, f"/{n}.tar"))
+    cache = ShardCache(str(tmp_path), 5 * 300_100)
+    subject = fetcher(url, cache=str(tmp_path), cache_bytes=cache.max_bytes)
+    context: Any = multiprocessing.get_context("fork")
+    dice = random.Random(7)
+
+    def start() -> Any:
+        child = context.Process(target=fetch_for_ever, args=(subject, shards, dice.random()), daemon=True)
+        child.start()
+        return child
+
+    children = [start() for _ in range(4)]
+    most = 0
+    for _ in range(kills):
+        time.sleep(dice.uniform(0.02, 0.15))
+        with cache._exclusive() as held:
+            assert held
+            most = max(most, sum(p.stat().st_size for p in tmp_path.iterdir()))
+        victim = dice.randrange(4)
+        assert all(c.is_alive() for c in children), [c.exitcode for c in children]
+        children[victim].kill()
+        children[victim].join(10)
+        children[victim] = start()
+    for child in children:
+        child.kill()
+        child.join(10)
+    assert 300_000 <= most <= cache.max_bytes
+    for path in tmp_path.iterdir():
+        assert len(path.name) != 64 or hashlib.sha256(path.read_bytes()).hexdigest() == path.name
+    asked = len(state.requests)
+    for shard in shards:
+        assert hashlib.sha256(fetched(subject, shard)).hexdigest() == shard.sha256
+    assert len(state.requests) > asked
+    left = {p.name for p in tmp_path.iterdir()}
+    assert len(left) == 6 and ".lock" in left and not any(n.startswith(".tmp-") for n in left)
 
 
 # ---------------------------------------------------------------------- S3
