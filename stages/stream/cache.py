@@ -174,8 +174,9 @@ class ShardCache:
         with self._exclusive() as held:
             if not held:
                 return False
-            shards = self._shards()
+            # In this order: what is renamed meanwhile is counted once or twice, never not at all.
             in_transfer = sum(_left_over_or_bytes(p) for p in self.folder.iterdir() if _PARTIAL.fullmatch(p.name))
+            shards = self._shards()
             if in_transfer + size > self.max_bytes:
                 return False
             excess = in_transfer + sum(e.bytes for e in shards) + size - self.max_bytes

@@ -7,9 +7,10 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 
@@ -146,6 +147,16 @@ def wait_for(condition: Callable[[], bool], seconds: float = 10.0) -> None:
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.005)
+
+
+def held_bytes(folder: Path) -> int:
+    """Lengths of all files of a folder, each once, though others are renamed meanwhile."""
+    found: dict[int, int] = {}
+    for path in [*folder.iterdir(), *folder.iterdir()]:
+        with suppress(FileNotFoundError):
+            status = path.stat()
+            found[status.st_ino] = status.st_size
+    return sum(found.values())
 
 
 def fetch_for_parent(fetcher: Any, facts: Any, answers: Any) -> None:

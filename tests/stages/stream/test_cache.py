@@ -16,7 +16,7 @@ import pytest
 
 from schemas.errors import WrongRequest
 from stages.stream.cache import ShardCache
-from tests.stages.stream.servers import wait_for
+from tests.stages.stream.servers import held_bytes, wait_for
 
 ROOT = Path(__file__).resolve().parents[3]
 SIZE = 100
@@ -42,7 +42,7 @@ def present(cache: ShardCache) -> set[int]:
 
 
 def total(cache: ShardCache) -> int:
-    return sum(p.stat().st_size for p in cache.folder.iterdir())
+    return held_bytes(cache.folder)
 
 
 @pytest.fixture

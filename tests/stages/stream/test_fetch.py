@@ -29,7 +29,7 @@ from stages.stream import transfer
 from stages.stream.cache import ShardCache
 from stages.stream.fetch import Fetcher
 from stages.stream.source import ShardFacts
-from tests.stages.stream.servers import Answer, Hostile, fetch_for_ever, fetch_for_parent, serving
+from tests.stages.stream.servers import Answer, Hostile, fetch_for_ever, fetch_for_parent, held_bytes, serving
 
 ROOT = Path(__file__).resolve().parents[3]
 RANGE = 64 << 10
@@ -526,7 +526,7 @@ def test_kills_leave_nothing_wrong_nothing_too_much_and_nothing_locked(
         time.sleep(dice.uniform(0.02, 0.15))
         with cache._exclusive() as held:
             assert held
-            most = max(most, sum(p.stat().st_size for p in tmp_path.iterdir()))
+            most = max(most, held_bytes(tmp_path))
         victim = dice.randrange(4)
         assert all(c.is_alive() for c in children), [c.exitcode for c in children]
         children[victim].kill()
