@@ -5,7 +5,7 @@ import os
 from typing import Any
 
 from bench.streaming.decode import fitted, to_224
-from bench.streaming.readers import Epochs, columns
+from bench.streaming.readers import Epochs, columns, loaded
 from bench.streaming.setting import Setting
 
 litdata: Any = importlib.import_module("litdata")  # only the peers' environment has it
@@ -15,6 +15,7 @@ def opened(setting: Setting) -> Epochs:
     if setting.decode == "own":
         import torchvision.io  # noqa: F401  its decoder; otherwise loaded at the first picture
 
+    loaded(setting, "boto3", "obstore.store")
     more: dict[str, Any] = {}
     if setting.cache:
         store = {
@@ -22,6 +23,8 @@ def opened(setting: Setting) -> Epochs:
             "aws_access_key_id": os.environ["AWS_ACCESS_KEY_ID"],
             "aws_secret_access_key": os.environ["AWS_SECRET_ACCESS_KEY"],
         }
+        # Its obstore client speaks HTTPS only and has no setting for that; the loopback store has no certificate.
+        importlib.import_module("litdata.streaming.downloader")._OBSTORE_CLIENT_OPTIONS["allow_http"] = True
         more = {"cache_dir": setting.cache, "storage_options": store}
     dataset = litdata.StreamingDataset(
         setting.root, shuffle=setting.shuffle, drop_last=False, transform=_TRANSFORMS[setting.decode],

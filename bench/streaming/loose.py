@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import torch.utils.data
 
 from bench.streaming.decode import fitted, to_224
-from bench.streaming.readers import Cannot, Epochs, loader
+from bench.streaming.readers import Cannot, Epochs, loaded, loader
 from bench.streaming.setting import Setting
 
 
@@ -49,6 +49,7 @@ class _Objects(_Files):
 
 
 def opened(setting: Setting) -> Epochs:
+    loaded(setting, "boto3")
     if setting.cache:
         if not setting.options.get("stems"):
             raise Cannot("no loose files in the object store")

@@ -4,7 +4,7 @@ import importlib
 from typing import Any
 
 from bench.streaming.decode import fitted, to_224
-from bench.streaming.readers import Epochs, loader
+from bench.streaming.readers import Epochs, loaded, loader
 from bench.streaming.setting import Setting
 
 streaming: Any = importlib.import_module("streaming")  # only the peers' environment has it
@@ -25,6 +25,7 @@ class _Samples(streaming.StreamingDataset):
 
 
 def opened(setting: Setting) -> Epochs:
+    loaded(setting, "boto3", "botocore.config")
     streaming.base.util.clean_stale_shared_memory()  # left by killed runs
     where = {"remote": setting.root, "local": setting.cache} if setting.cache else {"local": setting.root}
     settings = {"num_canonical_nodes": 1, **setting.options}

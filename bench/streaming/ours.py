@@ -5,7 +5,7 @@ from typing import Any
 
 from torch.utils.data import DataLoader
 
-from bench.streaming.readers import Batch, Epochs
+from bench.streaming.readers import Batch, Epochs, loaded
 from bench.streaming.setting import Setting
 from schemas.stream import DecodeConfig, SourceConfig, StreamConfig
 from stages.stream.torch_stream import Stream
@@ -13,6 +13,7 @@ from stages.stream.torch_stream import Stream
 
 def opened(setting: Setting) -> Epochs:
     """`own` and `same` are one decoder: it is ours."""
+    loaded(setting, "s3fs")
     decode = None if setting.decode == "none" else DecodeConfig(threads=setting.threads)
     settings: dict[str, Any] = {"batch": setting.batch, "decode": decode, "shuffle": setting.shuffle}
     settings["members"] = ["image", "txt", "json"] if decode is None else ["image", "txt"]
