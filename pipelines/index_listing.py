@@ -5,6 +5,7 @@ import stat
 from dataclasses import dataclass
 from typing import Any
 
+from pipelines.show import safe
 from schemas.errors import WrongData, WrongRequest
 from stages.store import Store, digest
 
@@ -12,6 +13,9 @@ _TAR = ".tar"
 _PACKED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".tzst", ".tar.lz4")
 # How the file systems of fsspec call what changes with a file's bytes, the surest first.
 _STATES = ("ETag", "etag", "md5Hash", "content_md5", "crc32c", "mtime", "LastModified", "last_modified", "created")
+_LONGEST = 255
+"""Bytes of a file's name, on the usual file systems."""
+_RENAME = "rename one of them"
 _VERSION = 1
 """Of what an index holds: another one makes every index anew."""
 
@@ -40,7 +44,8 @@ class FoundTar:
 def find_tars(store: Store) -> list[FoundTar]:
     """All tars of a folder to its depth, in order of path; one listing.
 
-    Raises WrongRequest where there is none or the folder is a build, WrongData where one is compressed or no file.
+    Raises WrongRequest where there is none or the folder is a build, WrongData where one is compressed, no file,
+    or named so that its index could not be.
     """
     try:
         store.fs.invalidate_cache()
@@ -54,10 +59,13 @@ def find_tars(store: Store) -> list[FoundTar]:
     names = {n: e for n, e in sorted(names.items()) if not is_hidden(n)}
     packed = next((n for n in names if n.lower().endswith(_PACKED)), None)
     if packed is not None:
-        raise WrongData(f"{packed} is compressed: its members cannot be read where they lie", "unpack it to a .tar")
+        raise WrongData(
+            f"{safe(packed)} is compressed: its members cannot be read where they lie", "unpack it to a .tar"
+        )
     tars = [_found(store, name, entry) for name, entry in names.items() if name.endswith(_TAR)]
     if not tars:
         raise WrongRequest(f"{store.url} holds no .tar file", "give a folder of WebDataset tars, or its fsspec URL")
+    _require_places(tars)
     return tars
 
 
@@ -66,16 +74,33 @@ def is_hidden(name: str) -> bool:
     return any(part.startswith(".") for part in name.split("/"))
 
 
+def _require_places(tars: list[FoundTar]) -> None:
+    """Raises WrongData where an index cannot lie where its name says."""
+    indexes = {tar.index for tar in tars}
+    for tar in tars:
+        parts = tar.index.split("/")
+        if safe(tar.path) != tar.path or max(len(os.fsencode(part)) for part in parts) > _LONGEST:
+            raise WrongData(
+                f"{safe(tar.path)} cannot be the name of an index, too", "give the tar a short, printable name"
+            )
+        if around := {"/".join(parts[:i]) for i in range(1, len(parts))} & indexes:
+            raise WrongData(
+                f"the index of another tar would be called {around.pop()}, as a folder of {tar.path}", _RENAME
+            )
+
+
 def _found(store: Store, name: str, entry: dict[str, Any]) -> FoundTar:
     if store.local:
         try:
             info = os.stat(store.path(name))  # noqa: PTH116  of what a link leads to, which fsspec does not tell
         except OSError as error:
-            raise WrongData(f"{name} cannot be read: {error.strerror}", "restore it, or take it away") from error
+            raise WrongData(f"{safe(name)} cannot be read: {error.strerror}", "restore it, or take it away") from error
         if not stat.S_ISREG(info.st_mode):
-            raise WrongData(f"{name} is no file", "rename it, or take it away")
+            raise WrongData(f"{safe(name)} is no file", "rename it, or take it away")
         return FoundTar(name, info.st_size, f"mtime {info.st_mtime_ns}")
     if entry.get("size") is None:
-        raise WrongRequest(f"{store.url} does not tell the size of {name}", "copy the tars to a disk or object store")
+        raise WrongRequest(
+            f"{store.url} does not tell the size of {safe(name)}", "copy the tars to a disk or object store"
+        )
     states = (f"{key} {entry[key]}" for key in _STATES if entry.get(key))
     return FoundTar(name, int(entry["size"]), next(states, None))

@@ -181,5 +181,5 @@ _CHECKSUM = re.compile(rb"[0-7]{6}[\0 ]{2}").fullmatch
 def _sum(header: bytes | bytearray) -> int:
     """Sum of a header's bytes, the eight of its checksum counted as spaces."""
     # The low half of adler32 is 1 + the sum of the bytes modulo 65,521: exact for up to 256 bytes.
-    low, high, own = (zlib.adler32(piece) & 0xFFFF for piece in (header[:256], header[256:], header[148:156]))
-    return low + high - own - 1 + 8 * ord(" ")
+    low, high, own = zlib.adler32(header[:256]), zlib.adler32(header[256:]), zlib.adler32(header[148:156])
+    return (low & 0xFFFF) + (high & 0xFFFF) - (own & 0xFFFF) - 1 + 8 * ord(" ")

@@ -408,6 +408,19 @@ def test_no_file(folder: str) -> None:
     assert "pipe.tar is no file" in refused(WrongData, folder)
 
 
+@pytest.mark.parametrize("name", ["n" * 250 + ".tar", "a\x1b[2J.tar", os.fsdecode(b"\xe9.tar"), "00000.parquet/0.tar"])
+def test_a_name_that_its_index_cannot_have(folder: str, name: str) -> None:
+    put(folder, {name: TARS["00000.tar"]})
+    said = refused(WrongData, folder)
+    assert "index" in said and said.isprintable()
+
+
+def test_names_in_any_script(tmp_path: Path) -> None:
+    name = "фото 写真\u3000é/0.tar"
+    assert index_folder(put(str(tmp_path), {name: TARS["00000.tar"]})).samples == 5
+    assert [s.path for s in manifest(f"{tmp_path}/.pairmill").shards] == [name]
+
+
 def test_another_run_holds_it(folder: str) -> None:
     index_folder(folder)
     with Path(folder, ".pairmill/logs/lock").open("w") as file:
