@@ -15,7 +15,6 @@ There is no fsync: after a power loss a file may have its length and not its byt
 Files with other names are neither counted nor touched.
 """
 
-import errno
 import fcntl
 import os
 import re
@@ -27,9 +26,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from schemas.errors import WrongData, WrongRequest
+from stages.stream.files import FULL, leads_to, mark_open, read_only, unlink_if_free
 
-FULL = (errno.ENOSPC, errno.EDQUOT)
-"""What the system says of a full disk and of a used-up quota."""
 _LOCK = ".lock"
 _SHARD, _PARTIAL = re.compile(r"[0-9a-f]{64}"), re.compile(r"\.tmp-[0-9a-f]{64}")
 _LOCK_SECONDS = 60.0
@@ -56,15 +54,12 @@ class Slot:
 
     def commit(self) -> int:
         """The file is complete: give it its name. Returns a read-only descriptor; the caller closes it."""
-        fd = os.open(self._partial, os.O_RDONLY | os.O_CLOEXEC)
-        try:
+        with suppress(FileNotFoundError):  # the folder was emptied by hand: the open file is whole all the same
             self._partial.replace(self._final)
-        except OSError:
-            os.close(fd)
-            raise
         self.committed = True
+        fd = read_only(self.fd)
         fcntl.flock(self.fd, fcntl.LOCK_SH)
-        _mark_open(fd)
+        mark_open(fd)
         return fd
 
 
@@ -83,14 +78,19 @@ class ShardCache:
         return (ShardCache, (str(self.folder), self.max_bytes))
 
     def open(self, sha256: str, size: int) -> int | None:
-        """Read-only descriptor of a shard that is there, which is now the last used; one of another size is dropped."""
+        """Read-only descriptor of a shard that is there, which is now the last used; one of another size is dropped.
+
+        Raises WrongRequest where the folder cannot be used, WrongData where `sha256` is not one.
+        """
+        if not _SHARD.fullmatch(sha256):
+            raise WrongData(f"a manifest names {sha256!r} as the sha256 of a shard", "make the dataset's manifest anew")
         try:
             fd = os.open(self.folder / sha256, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             return None
         except OSError as error:
             raise self._unusable(error) from error
-        _mark_open(fd)
+        mark_open(fd)
         found = os.fstat(fd)
         if found.st_size != size:
             self.drop(sha256, fd)
@@ -102,7 +102,7 @@ class ShardCache:
     def drop(self, sha256: str, fd: int) -> None:
         """Remove a wrong shard, unless it has been replaced since `fd` was opened, and close `fd`."""
         with self._exclusive() as held:
-            if held and _same(fd, self.folder / sha256):
+            if held and leads_to(self.folder / sha256, fd):
                 (self.folder / sha256).unlink()
         os.close(fd)
 
@@ -152,7 +152,7 @@ class ShardCache:
         seen, since = (0, 0), time.monotonic()
         while True:
             fd = self._create(partial)
-            if self._try_lock(fd) and _same(fd, partial):
+            if self._try_lock(fd) and leads_to(partial, fd):
                 if final.exists():
                     partial.unlink()
                     self._release(fd)
@@ -250,27 +250,13 @@ class ShardCache:
         )
 
 
-def _mark_open(fd: int) -> None:
-    """A shared lock that lasts as long as the descriptor, its copies and its maps: in use, not to be removed first."""
-    with suppress(BlockingIOError):  # being removed at this moment: stays readable all the same
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-
-
-def _same(fd: int, path: Path) -> bool:
-    """Whether the name still leads to the open file."""
-    try:
-        return os.path.samestat(os.fstat(fd), path.stat())
-    except FileNotFoundError:
-        return False
-
-
 def _remove(entry: _Entry) -> int:
     entry.path.unlink(missing_ok=True)
     return entry.bytes
 
 
 def _remove_unused(entry: _Entry) -> int:
-    return entry.bytes if _unlink_if_free(entry.path) else 0
+    return entry.bytes if unlink_if_free(entry.path) else 0
 
 
 def _left_over_or_bytes(partial: Path) -> int:
@@ -279,21 +265,4 @@ def _left_over_or_bytes(partial: Path) -> int:
         reserved = partial.stat().st_size
     except FileNotFoundError:
         return 0
-    return 0 if _unlink_if_free(partial) else reserved
-
-
-def _unlink_if_free(path: Path) -> bool:
-    """Remove a file on which nobody holds a lock."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return True
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if _same(fd, path):
-            path.unlink()
-    except BlockingIOError:
-        return False
-    finally:
-        os.close(fd)
-    return True
+    return 0 if unlink_if_free(partial) else reserved

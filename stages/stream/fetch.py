@@ -5,7 +5,6 @@ and broken connections are tried again; what cannot be had ends in an error that
 """
 
 import contextlib
-import os
 import tempfile
 from collections.abc import Callable
 from typing import Any
@@ -14,9 +13,10 @@ from schemas.errors import WrongData, WrongRequest
 from schemas.stream import RemoteConfig
 from stages.store import Store
 from stages.stream.cache import ShardCache, Slot
+from stages.stream.files import FileHash, read_only
 from stages.stream.objects import SizeDiffers, find_object, patient
 from stages.stream.source import ShardFacts
-from stages.stream.transfer import Broken, DiskFull, FileHash, Sink, Transfer, one_line
+from stages.stream.transfer import Broken, DiskFull, Sink, Transfer, one_line
 
 
 class Fetcher:
@@ -55,7 +55,8 @@ class Fetcher:
         if fd is None or not self._check or facts.sha256 in self._sound:
             return fd
         digest = FileHash(fd)
-        digest.advance(facts.bytes)
+        with contextlib.suppress(EOFError):  # cut short just now
+            digest.advance(facts.bytes)
         if digest.hexdigest() != facts.sha256:
             cache.drop(facts.sha256, fd)
             return None
@@ -81,7 +82,7 @@ class Fetcher:
                     f"no space left in {tempfile.gettempdir()} for {facts.path}",
                     "free space, set TMPDIR to a larger disk, or lower remote.ahead",
                 ) from error
-            return _read_only(file.fileno())
+            return read_only(file.fileno())
 
     def _bring(self, facts: ShardFacts, fd: int, make_room: Callable[[int], bool] | None) -> None:
         """The shard into a file; up to `tries` times where what comes is not the manifest's shard."""
@@ -127,10 +128,3 @@ class Fetcher:
 
     def _named(self, facts: ShardFacts) -> str:
         return f"shard {facts.path} of {self._store.url}"
-
-
-def _read_only(fd: int) -> int:
-    """Another descriptor of an open file, that cannot write where the system can open it again."""
-    with contextlib.suppress(FileNotFoundError):
-        return os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)
-    return os.dup(fd)

@@ -9,7 +9,6 @@ row for the same range the transfer fails. A connection that brings a byte now a
 """
 
 import asyncio
-import hashlib
 import os
 import threading
 from collections import deque
@@ -18,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from schemas.stream import RemoteConfig
-from stages.stream.cache import FULL
+from stages.stream.files import FULL, FileHash
 from stages.stream.objects import Connection, SizeDiffers, StoredObject
 
 RANGE_BYTES = 16 << 20
@@ -247,27 +246,6 @@ class Transfer:
                 clock.reschedule(loop.time())
             self._clocks.clear()
             self._last = loop.time()
-
-
-class FileHash:
-    """sha256 of a file that grows from its beginning."""
-
-    def __init__(self, fd: int) -> None:
-        self._fd, self._at = fd, 0
-        self._hash = hashlib.sha256()
-        self._buffer = memoryview(bytearray(_WRITE_BYTES))
-
-    def advance(self, to: int) -> None:
-        """Take in the bytes up to `to`. Raises EOFError where the file is shorter."""
-        while self._at < to:
-            count = os.preadv(self._fd, [self._buffer[: to - self._at]], self._at)
-            if count == 0:
-                raise EOFError(f"a fetched shard has become shorter than {to} bytes while it was read")
-            self._hash.update(self._buffer[:count])
-            self._at += count
-
-    def hexdigest(self) -> str:
-        return self._hash.hexdigest()
 
 
 def one_line(error: BaseException) -> str:

@@ -58,6 +58,7 @@ class Hostile:
         self.scripts: dict[str, Script] = {}
         self.requests: list[Request] = []
         self.headers: list[dict[str, str]] = []
+        self.clients: set[tuple[str, int]] = set()
         self.over = threading.Event()
         self._lock = threading.Lock()
 
@@ -88,6 +89,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         request, answer = self.web.begin(self.path, dict(self.headers))
+        self.web.clients.add(self.client_address)
         self.web.over.wait(answer.delay)
         data = self.web.objects.get(self.path, b"") if answer.data is None else answer.data
         ranged = answer.ranges and "Range" in self.headers

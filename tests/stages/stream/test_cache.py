@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from schemas.errors import WrongRequest
+from schemas.errors import WrongData, WrongRequest
 from stages.stream.cache import ShardCache
 from tests.stages.stream.servers import held_bytes, wait_for
 
@@ -187,6 +187,26 @@ def test_a_folder_that_cannot_be_one_is_refused(tmp_path: Path) -> None:
     assert "\n" not in str(error.value) and str(tmp_path / "file") in str(error.value)
     with pytest.raises(WrongRequest), cache.claim(name(1), SIZE, 1):
         pass
+
+
+def test_a_folder_emptied_by_hand_costs_nothing_but_its_shards(cache: ShardCache) -> None:
+    import shutil
+
+    with cache.claim(name(1), SIZE, 1) as slot:
+        assert slot is not None
+        os.pwrite(slot.fd, body(1), 0)
+        shutil.rmtree(cache.folder)
+        fd = slot.commit()
+    assert os.pread(fd, SIZE, 0) == body(1)
+    os.close(fd)
+    put(cache, 2)
+    assert present(cache) == {2}
+
+
+def test_no_name_leads_out_of_the_folder(cache: ShardCache, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(bytes(SIZE))
+    with pytest.raises(WrongData, match="sha256"):
+        cache.open("../secret", SIZE)
 
 
 def test_it_travels(cache: ShardCache) -> None:

@@ -87,6 +87,13 @@ def test_every_size_in_ranges(web: tuple[Hostile, str], size: int, check: bool) 
     assert sorted(state.starts(PATH)) == list(range(0, size, RANGE))
 
 
+def test_connections_are_kept(web: tuple[Hostile, str]) -> None:
+    state, url = web
+    fetched(fetcher(url))
+    fetched(fetcher(url))
+    assert len(state.requests) == 20 and len(state.clients) <= 4
+
+
 @pytest.mark.parametrize("sized", [True, False])
 def test_a_server_without_ranges_is_asked_once(web: tuple[Hostile, str], sized: bool) -> None:
     state, url = web
