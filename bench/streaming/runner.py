@@ -36,7 +36,7 @@ class Runner:
         try:
             out, err = process.communicate(setting.line() + "\n", timeout=self.patience)
         except subprocess.TimeoutExpired:
-            return Answer(cannot=f"gave no answer within {self.patience:.0f} s")
+            return Answer(cannot=f"gave no answer within {self.patience:g} s")
         finally:
             _end(process)
         if process.returncode:
