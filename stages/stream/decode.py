@@ -1,11 +1,10 @@
 """Image bytes → uint8 RGB squares of the model's size, in threads, straight into the batch's array.
 
 JPEGs are decoded by libjpeg-turbo at the smallest scale in eighths that is not below the wanted size (unless
-`exact`), everything else by Pillow. Decoder and resize release the GIL, so threads do what processes do elsewhere.
+`exact`), everything else in full, by Pillow where it is no JPEG. Decoder and resize release the GIL, so threads do what processes do elsewhere.
 Normalisation is the device's: a batch travels as uint8.
 """
 
-import io
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -13,14 +12,13 @@ from typing import Any
 import numpy as np
 
 from schemas.stream import DecodeConfig, Fit
+from stages.download.exif import orientation_of
+from stages.measure.decode import Undecodable, decode, oriented
 
 _JPEG = b"\xff\xd8\xff"
+_HEAD = 4096  # cameras write EXIF first; its directory of tags comes before anything long
 _SERIAL = 4
 """Fewer images than this are not worth waking threads for."""
-
-
-class UndecodableImage(ValueError):
-    """The bytes are not an image that can be decoded."""
 
 
 class Decoder:
@@ -44,7 +42,7 @@ class Decoder:
         def one(i: int) -> None:
             try:
                 decode_into(images[i], out[i], self.config)
-            except UndecodableImage as error:
+            except Undecodable as error:
                 bad[i] = str(error)
 
         if self._pool is None or len(images) < _SERIAL:
@@ -66,37 +64,27 @@ class Decoder:
 
 
 def decode_into(data: Any, out: np.ndarray, config: DecodeConfig) -> None:
-    """One image into `out`, uint8 (size, size, 3). Raises UndecodableImage."""
+    """One image into `out`, uint8 (size, size, 3), as shown: EXIF orientation applied, alpha on white.
+
+    Raises Undecodable.
+    """
     if data is None:
-        raise UndecodableImage("the sample has no image")
-    picture = _jpeg(data, config) if bytes(data[:3]) == _JPEG else None
-    _fitted(picture if picture is not None else _pillow(data), out, config)
+        raise Undecodable("the sample has no image")
+    picture = None if config.exact or bytes(data[:3]) != _JPEG else _scaled(data, config.size)
+    _fitted(decode(data, None).rgb if picture is None else picture, out, config)
 
 
-def _jpeg(data: Any, config: DecodeConfig) -> np.ndarray | None:
-    """The picture by libjpeg-turbo; None for colour spaces that it does not turn into RGB."""
+def _scaled(data: Any, size: int) -> np.ndarray | None:
+    """A JPEG at the smallest scale whose sides are not below `size`; None where the exact decoder has to look."""
     import simplejpeg
 
     try:
-        if config.exact:
-            return simplejpeg.decode_jpeg(data, "RGB")
-        return simplejpeg.decode_jpeg(data, "RGB", fastdct=True, min_height=config.size, min_width=config.size)
-    except ValueError:
-        return None  # CMYK, arithmetic coding, or torn: Pillow decides
-
-
-def _pillow(data: Any) -> np.ndarray:
-    from PIL import Image
-
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-                rgba = image.convert("RGBA")
-                white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
-                return np.asarray(Image.alpha_composite(white, rgba).convert("RGB"))
-            return np.asarray(image.convert("RGB"))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UndecodableImage(f"{type(error).__name__}: {error}") from error
+        picture = simplejpeg.decode_jpeg(data, "RGB", fastdct=True, min_height=size, min_width=size)
+    except (ValueError, KeyError):  # torn, CMYK, or a subsampling that simplejpeg has no name for
+        return None
+    head = bytes(data[:_HEAD])
+    exif = head.find(b"Exif\0\0")
+    return picture if exif < 0 else oriented(picture, orientation_of(head[exif:]))
 
 
 def _fitted(picture: np.ndarray, out: np.ndarray, config: DecodeConfig) -> None:

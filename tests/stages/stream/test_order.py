@@ -51,7 +51,10 @@ def test_a_window_mixes_its_own_shards_and_no_other() -> None:
 
 def test_the_mixer_is_splitmix64() -> None:
     """First outputs of the reference generator from the states 0 and 1."""
-    assert [hex(x) for x in mixed(np.asarray([0, 1], np.uint64)).tolist()] == ["0xe220a8397b1dcdaf", "0x910a2dec89025cc1"]
+    assert [hex(x) for x in mixed(np.asarray([0, 1], np.uint64)).tolist()] == [
+        "0xe220a8397b1dcdaf",
+        "0x910a2dec89025cc1",
+    ]
 
 
 def test_the_order_never_changes_between_versions() -> None:

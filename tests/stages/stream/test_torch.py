@@ -1,0 +1,62 @@
+"""The stream inside torch's DataLoader and inside Ray Train."""
+
+from pathlib import Path
+
+import pytest
+
+from stages.stream.batches import BatchReader
+from stages.stream.topology import Topology
+from stages.stream.torch_stream import Stream
+from tests.stages.stream.conftest import MakeBuild, config
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_stock_dataloader_gives_the_sequence(make_build: MakeBuild, workers: int) -> None:
+    import torch
+    from torch.utils.data import DataLoader
+
+    settings = config(make_build(samples=30), decode={"size": 16, "threads": 1})
+    alone = [batch.sample_id for batch in BatchReader(settings)]
+    batches = list(DataLoader(Stream(settings), batch_size=None, num_workers=workers))
+    assert [batch.sample_id for batch in batches] == alone
+    assert all(b.image.dtype == torch.uint8 and b.image.shape[1:] == (16, 16, 3) for b in batches)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_the_loader_keeps_the_position_of_its_consumer(make_build: MakeBuild, workers: int) -> None:
+    stream = Stream(config(make_build(samples=30)), Topology(0, 2))
+    positions = [stream.position for _ in stream.loader(workers)]
+    assert positions == [8, 16, 24, 30]
+
+
+@pytest.mark.slow
+def test_ray_train_gives_each_rank_its_batches(make_build: MakeBuild, tmp_path: Path) -> None:
+    import ray
+    from ray.train import RunConfig, ScalingConfig
+    from ray.train.torch import TorchTrainer
+
+    settings = config(make_build(samples=30), repeats=2)
+    out = tmp_path / "ranks"
+    out.mkdir()
+
+    def loop(given: dict[str, str]) -> None:
+        import torch.distributed
+
+        stream = Stream(type(settings).model_validate_json(given["config"]))
+        rank = torch.distributed.get_rank()
+        lines = [" ".join(batch.sample_id) for batch in stream]
+        Path(given["out"], str(rank)).write_text("\n".join(lines))
+
+    ray.init(address="local", include_dashboard=False, num_cpus=3)
+    try:
+        TorchTrainer(
+            loop,
+            train_loop_config={"config": settings.model_dump_json(), "out": str(out)},
+            scaling_config=ScalingConfig(num_workers=2, resources_per_worker={"CPU": 1}),
+            run_config=RunConfig(storage_path=str(tmp_path / "ray")),
+        ).fit()
+    finally:
+        ray.shutdown()
+    ranks = [Path(out, str(rank)).read_text().split("\n") for rank in range(2)]
+    steps = [line for step in range(len(ranks[0])) for line in (r[step] for r in ranks if step < len(r))]
+    assert " ".join(steps).split() == [i for b in BatchReader(settings, Topology()) for i in b.sample_id]
