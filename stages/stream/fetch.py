@@ -105,7 +105,7 @@ class Fetcher:
     def _transfer(self, facts: ShardFacts, fd: int, make_room: Callable[[int], bool] | None) -> str | None:
         from fsspec.asyn import get_loop
 
-        fs: Any = patient(self._store.fs, self._config.stall_seconds)
+        fs: Any = patient(self._store.fs)
         stored = find_object(fs, self._store.path(facts.path))
         loop = fs.loop if fs.async_impl else get_loop()
         try:

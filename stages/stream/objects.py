@@ -15,6 +15,8 @@ BLOCK_BYTES = 1 << 20
 """Asked for at once where a store gives whole blocks."""
 _CONNECTIONS = 64
 """Of one process to an S3 endpoint: several ranges each of several shards."""
+_NEVER = 86_400
+"""Seconds; what a client library waits for when the transfer's own clock decides."""
 _NO_ACCESS, _NO_OBJECT, _NO_RANGE = (401, 403), (404, 410), 416
 
 
@@ -64,14 +66,14 @@ def find_object(fs: Any, path: str) -> StoredObject:
     return _Blocks(fs, path)
 
 
-def patient(fs: Any, stall_seconds: float) -> Any:
-    """The filesystem for this process, made anew after a fork, that does not give up before `stall_seconds`.
+def patient(fs: Any) -> Any:
+    """The filesystem for this process, made anew after a fork, that leaves it to the transfer to give up.
 
     fsspec keeps one per process and set of options, so this is cheap.
     """
     options: dict[str, Any] = dict(fs.storage_options)
     if "s3" in _protocols(fs):
-        ours = {"read_timeout": stall_seconds, "connect_timeout": stall_seconds, "max_pool_connections": _CONNECTIONS}
+        ours = {"read_timeout": _NEVER, "connect_timeout": _NEVER, "max_pool_connections": _CONNECTIONS}
         options["config_kwargs"] = {**ours, **options.get("config_kwargs", {})}
     return type(fs)(*fs.storage_args, **options)
 

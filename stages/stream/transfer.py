@@ -23,7 +23,7 @@ from stages.stream.objects import Connection, SizeDiffers, StoredObject
 RANGE_BYTES = 16 << 20
 _WRITE_BYTES = 1 << 20
 """Collected before a write; and what a try must bring to count as not fruitless."""
-_FIRST_WAIT, _LONGEST_WAIT = 0.1, 5.0
+_FIRST_WAIT, _LONGEST_WAIT = 0.5, 8.0
 """Seconds between tries: doubled each time."""
 
 

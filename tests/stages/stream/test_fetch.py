@@ -598,6 +598,43 @@ def test_s3(bucket: str) -> None:
     assert "is missing" in refusal(fetcher("s3://nowhere"))
 
 
+@pytest.fixture
+def hostile_s3(web: tuple[Hostile, str], bucket: str, monkeypatch: pytest.MonkeyPatch) -> Hostile:
+    """The server of scripts in S3's place, with the same bucket and object."""
+    state, url = web
+    monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+    state.objects = {f"/{bucket.removeprefix('s3://')}{PATH}": DATA}
+    fetched(fetcher(bucket))  # a client takes long to make
+    state.requests.clear()
+    return state
+
+
+@pytest.mark.parametrize("then", ["cut", "stall"])
+def test_s3_that_breaks_off_is_resumed(hostile_s3: Hostile, bucket: str, then: str) -> None:
+    key = next(iter(hostile_s3.objects))
+    hostile_s3.scripts[key] = lambda _n, r: Answer(stop_after=1000 if r.start == RANGE else None, then=then)
+    assert fetched(fetcher(bucket, stall_seconds=0.4 if then == "stall" else 20)) == DATA
+    assert sorted(hostile_s3.starts(key)) == sorted([*range(0, len(DATA), RANGE), RANGE + 1000])
+
+
+def test_s3_that_is_slow_but_steady(hostile_s3: Hostile, bucket: str) -> None:
+    key = next(iter(hostile_s3.objects))
+    data = hostile_s3.objects[key] = DATA[: 2 * RANGE]
+    hostile_s3.scripts[key] = lambda _n, r: Answer(piece=RANGE // 20, pause=0.05, delay=0.7 if r.start == RANGE else 0)
+    assert fetched(fetcher(bucket, stall_seconds=0.35, tries=1), facts(data)) == data
+    assert len(hostile_s3.requests) == 2
+
+
+def test_s3_that_always_stalls(hostile_s3: Hostile, bucket: str) -> None:
+    hostile_s3.scripts[next(iter(hostile_s3.objects))] = lambda _n, _r: Answer(stop_after=0, then="stall")
+    assert "in 2 tries: no byte for 0.2 s" in refusal(fetcher(bucket, stall_seconds=0.2, tries=2))
+
+
+def test_s3_that_is_overloaded(hostile_s3: Hostile, bucket: str) -> None:
+    hostile_s3.scripts[next(iter(hostile_s3.objects))] = lambda n, _r: Answer(status=503) if n < 1 else Answer()
+    assert fetched(fetcher(bucket)) == DATA
+
+
 def test_s3_without_credentials(bucket: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
