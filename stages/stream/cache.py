@@ -54,6 +54,7 @@ class Slot:
 
     def commit(self) -> int:
         """The file is complete: give it its name. Returns a read-only descriptor; the caller closes it."""
+        _use_now(self.fd)
         with suppress(FileNotFoundError):  # the folder was emptied by hand: the open file is whole all the same
             self._partial.replace(self._final)
         self.committed = True
@@ -91,12 +92,11 @@ class ShardCache:
         except OSError as error:
             raise self._unusable(error) from error
         mark_open(fd)
-        found = os.fstat(fd)
-        if found.st_size != size:
+        if os.fstat(fd).st_size != size:
             self.drop(sha256, fd)
             return None
         with suppress(PermissionError):  # another user's file: it ages from when it was written
-            os.utime(fd, ns=(time.time_ns(), found.st_mtime_ns))
+            _use_now(fd)
         return fd
 
     def drop(self, sha256: str, fd: int) -> None:
@@ -248,6 +248,11 @@ class ShardCache:
             f"{self.folder} cannot be used as a cache of shards: {error.strerror}",
             "set remote.cache to a folder on a local disk that this user may write",
         )
+
+
+def _use_now(fd: int) -> None:
+    """The system's own atime is coarser, and older than a long transfer."""
+    os.utime(fd, ns=(time.time_ns(), os.fstat(fd).st_mtime_ns))
 
 
 def _remove(entry: _Entry) -> int:
