@@ -23,7 +23,7 @@ from bench.streaming.readers import READERS
 from bench.streaming.rows import claims, column, rows
 from bench.streaming.runner import Measured, Runner, interleaved
 from bench.streaming.setting import Answer, Setting
-from bench.streaming.store import ObjectStore, empty, serving
+from bench.streaming.store import ObjectStore, serving
 from schemas.errors import WrongData
 
 PARTS = ("check", "rate", "memory", "first")
@@ -44,7 +44,7 @@ def run(args: list[str]) -> None:
         store = stack.enter_context(serving()) if "s3" in asked.storage else None
         runner = Runner(asked.cache, store.endpoint if store else None, asked.patience)
         if "check" in asked.parts:
-            facts |= _checked(data, asked, runner)
+            facts |= _checked(data, asked, store, runner)
         if "rate" in asked.parts:
             for group in _grouped(list(_settings(data, asked, store))):
                 measured += interleaved(group, runner.run, asked.repetitions, _say)
@@ -59,14 +59,20 @@ def _settings(data: Data, asked: argparse.Namespace, store: ObjectStore | None) 
         for decode in asked.decode:
             for workers in asked.workers:
                 for reader in asked.readers:
-                    made = Setting(reader, str(data.of(reader, decode)), "rate", decode, workers, seconds=asked.seconds)
-                    made = replace(made, shuffle=not asked.stored_order)
-                    if storage == "s3" and store is not None:
-                        root, options = store.of(data, reader, decode)
-                        made = replace(made, root=root, options=options, cache=empty(asked.cache / "cold"))
+                    made = _located(data, reader, decode, store if storage == "s3" else None)
+                    shuffle = not asked.stored_order
+                    made = replace(made, workers=workers, seconds=asked.seconds, shuffle=shuffle)
                     yield made
                     if decode != "none" and workers == 0 and READERS[reader].threads:
                         yield replace(made, threads=2)
+
+
+def _located(data: Data, reader: str, decode: str, store: ObjectStore | None) -> Setting:
+    """A setting that knows where the reader's format is; with a store, in the store."""
+    if store is None:
+        return Setting(reader, str(data.of(reader, decode)), decode=decode)
+    root, options = store.of(data, reader, decode)
+    return Setting(reader, root, decode=decode, options=options, cache=str(data.cache / "cold"))
 
 
 def _grouped(settings: list[Setting]) -> list[list[Setting]]:
@@ -77,25 +83,27 @@ def _grouped(settings: list[Setting]) -> list[list[Setting]]:
     return list(groups.values())
 
 
-def _checked(data: Data, asked: argparse.Namespace, runner: Runner) -> dict[str, str]:
-    """Raises WrongData where a reader left samples out, or delivered other bytes than are stored."""
+def _checked(data: Data, asked: argparse.Namespace, store: ObjectStore | None, runner: Runner) -> dict[str, str]:
+    """Raises WrongData where a reader delivered other bytes than are stored, or ours left samples out."""
     stored, facts = data.stored(), {}
-    for reader in asked.readers:
-        for workers in asked.workers:
-            if reader == "bare":
-                continue
-            answer = runner.run(Setting(reader, str(data.of(reader)), "check", workers=workers))
-            about = f"{READERS[reader].title}, {workers} workers"
-            if answer.cannot:
-                facts[f"check: {about}"] = answer.cannot
-                continue
-            wrong = [text for text, found in answer.found.items() if stored.get(text) != found]
-            missing = len(stored) - len(answer.found)
-            if wrong or (reader == "ours" and (missing or answer.repeated)):
-                raise WrongData(f"{about}: {len(wrong)} samples differ from what is stored, {missing} missing", "")
-            facts[f"check: {about}"] = f"{len(answer.found):,} samples, {missing} missing, {answer.repeated} repeated"
-            _say(f"check: {about}: {facts[f'check: {about}']}")
+    for storage in asked.storage:
+        for reader in [name for name in asked.readers if name != "bare"]:
+            located = _located(data, reader, "none", store if storage == "s3" else None)
+            for workers in asked.workers:
+                answer = runner.run(replace(located, job="check", workers=workers))
+                about = f"check: {READERS[reader].title}, {storage}, {workers} workers"
+                facts[about] = answer.cannot or _compared(about, stored, answer, whole=reader == "ours")
+                _say(f"{about}: {facts[about]}")
     return facts
+
+
+def _compared(about: str, stored: dict[str, str], answer: Answer, whole: bool) -> str:
+    wrong = [text for text, found in answer.found.items() if stored.get(text) != found]
+    missing = len(stored) - len(answer.found)
+    said = f"{len(answer.found):,} samples, {missing:,} missing, {answer.repeated:,} repeated"
+    if wrong or (whole and (missing or answer.repeated)):
+        raise WrongData(f"{about}: {said}, {len(wrong):,} differ from what is stored", "its figures would be of no use")
+    return said
 
 
 def _at_scale(data: Data, asked: argparse.Namespace, runner: Runner) -> dict[str, str]:

@@ -4,9 +4,10 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 
@@ -28,6 +29,13 @@ class Runner:
 
     def run(self, setting: Setting) -> Answer:
         """A reader that fails or hangs answers with why, so that its row says it and the others go on."""
+        if setting.cache is None:
+            return self._run(setting)
+        Path(setting.cache).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=setting.cache, ignore_cleanup_errors=True) as cold:
+            return self._run(replace(setting, cache=cold))
+
+    def _run(self, setting: Setting) -> Answer:
         python = peers_python(self.cache) if READERS[setting.reader].peers else Path(sys.executable)
         process = subprocess.Popen(
             [python, "-m", "bench.streaming.process"], cwd=ROOT, env=variables(self.endpoint), text=True,

@@ -26,7 +26,7 @@ class Setting:
     seconds: float = 2.0
     """Reading time to reach, in whole epochs where the data come from an object store."""
     cache: str | None = None
-    """Empty folder for fetched shards, one per epoch; null: local files."""
+    """Where folders for fetched shards are made, an empty one for every epoch; null: local files."""
     limit: int = 0
     """memory: samples to read."""
     options: dict[str, Any] = field(default_factory=dict)

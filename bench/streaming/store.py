@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from bench.streaming.data import Data
@@ -64,11 +63,3 @@ def serving() -> Iterator[ObjectStore]:
         yield ObjectStore(endpoint, client, set())
     finally:
         server.stop()
-
-
-def empty(cache: Path) -> str:
-    """A new folder for one measurement's downloads."""
-    import tempfile
-
-    cache.mkdir(parents=True, exist_ok=True)
-    return tempfile.mkdtemp(prefix="cold-", dir=cache)
