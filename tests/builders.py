@@ -202,6 +202,8 @@ def _payload(store: Store, part: int, rows: list[dict[str, Any]]) -> dict[str, A
         tar = PayloadTar(path)
         for row in rows:
             if row["_rejected"] is None or row["_rejected"].stage not in ("pool", "download"):
-                member = tar.add(f"{row['sample_id']}.png", _image(row))
+                data = _image(row)
+                ext = "jpg" if data.startswith(b"\xff\xd8\xff") else "png"
+                member = tar.add(f"{row['sample_id']}.{ext}", data)
                 row.update(_member=member.name, _offset=member.offset, _size=member.size)
         return {"tar_sha256": tar.finish(), "tar_bytes": tar.bytes}

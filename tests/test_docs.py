@@ -1,5 +1,6 @@
 """What the documents say is so: commands parse, recipes load, every command is documented, paths exist."""
 
+import io
 import re
 import shlex
 from pathlib import Path
@@ -7,9 +8,12 @@ from pathlib import Path
 import pytest
 import typer
 import yaml
+from PIL import Image
 
 from pipelines.cli import app
 from pipelines.recipe_file import load, validated
+from tests.builders import sample
+from tests.finished import finished
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = [
@@ -19,6 +23,15 @@ DOCS = [
     ROOT / "dags" / "README.md",
 ]
 README = (ROOT / "README.md").read_text()
+
+
+def _jpeg() -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (40, 30), (200, 30, 90)).save(file, "JPEG")
+    return file.getvalue()
+
+
+JPEG = _jpeg()
 COMMANDS = typer.main.get_command(app).commands  # pyright: ignore[reportAttributeAccessIssue]
 
 
@@ -69,3 +82,11 @@ def test_package_names_are_ours() -> None:
     for name in ("schemas", "stages", "pipelines"):
         spec = find_spec(name)
         assert spec is not None and spec.origin is not None and Path(spec.origin).is_relative_to(ROOT)
+
+
+@pytest.mark.parametrize("code", [b for b in blocks("python") if "build_dataset" not in b], ids=lambda c: c.splitlines()[0])
+def test_documented_python_runs(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a folder that has a finished build where the documents say that there is one. (DAGs run elsewhere.)"""
+    finished(tmp_path / "builds" / "demo", [sample(i, image=JPEG) for i in range(8)])
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "document", "exec"), {})

@@ -24,7 +24,7 @@ def tables(reader: BatchReader) -> Iterator[pa.Table]:
 def _table(batch: Batch, labels: list[str]) -> pa.Table:
     columns: dict[str, pa.Array] = {
         "sample_id": pa.array(batch.sample_id, pa.string()),
-        "source": pa.DictionaryArray.from_arrays(pa.array(batch.source, pa.int32()), labels),
+        "source": pa.DictionaryArray.from_arrays(pa.array(batch.source, pa.int32()), pa.array(labels)),
     }
     for name, found in batch.members.items():
         if name == IMAGE and batch.image is not None:
