@@ -20,13 +20,13 @@ from schemas.stream import RemoteConfig
 from stages.stream.files import FULL, FileHash
 from stages.stream.objects import Connection, SizeDiffers, StoredObject
 
-RANGE_BYTES = 16 << 20
+RANGE_BYTES = 32 << 20
+"""256 MiB from a loopback server that gives each connection 60 MB/s after 30 ms, four ranges at once: 3.3 times the
+speed of one connection, with ranges of 16 MiB 3.5 times. The longer ones cost half the requests."""
 _WRITE_BYTES = 1 << 20
 """Collected before a write; and what a try must bring to count as not fruitless."""
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 8.0
 """Seconds between tries: doubled each time."""
-
-
 _GLANCE_SECONDS = 0.5
 """Between looks whether the process is ending."""
 
