@@ -16,7 +16,7 @@ from bench.streaming.samples import Sample, digest, pictures, samples, tiny, wri
 from bench.streaming.tars import members
 from schemas.errors import WrongRequest
 
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
