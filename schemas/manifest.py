@@ -32,7 +32,7 @@ class Manifest(BaseModel):
 
 
 class IndexedShard(BaseModel):
-    """One tar of an indexed folder, and the Parquet file (rows: `schemas.ledger.ShardMembers`) that says what it holds."""
+    """One tar of an indexed folder, and the Parquet file that says what it holds (rows: `schemas.ledger.ShardMembers`)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

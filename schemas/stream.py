@@ -77,7 +77,7 @@ class RemoteConfig(StageConfig):
     """Bound of that folder."""
     stall_seconds: Annotated[float, Field(gt=0), RUNTIME] = 30.0
     """A transfer that brings no byte for so long is given up and tried again."""
-    tries: Annotated[int, Field(gt=0), RUNTIME] = 4
+    tries: Annotated[int, Field(gt=0), RUNTIME] = 8
 
 
 class StreamConfig(StageConfig):

@@ -138,14 +138,22 @@ class Store:
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/") or "/"
         try:
-            self.fs, root = fsspec.core.url_to_fs(self.url)
+            self._fs, root = fsspec.core.url_to_fs(self.url)
         except (ValueError, ImportError) as error:
             raise WrongRequest(f"cannot open build folder {url!r}: {error}", "give a path or an fsspec URL") from error
         self.root: str = str(root).rstrip("/")
-        self.local = isinstance(self.fs, LocalFileSystem)
+        self.local = isinstance(self._fs, LocalFileSystem)
+        self._process = os.getpid()
 
     def __reduce__(self) -> tuple[type["Store"], tuple[str]]:
         return (Store, (self.url,))
+
+    @property
+    def fs(self) -> Any:
+        """The file system; a forked process has one of its own, since connections and event loops do not fork."""
+        if self._process != os.getpid():
+            self._fs, self._process = fsspec.core.url_to_fs(self.url)[0], os.getpid()
+        return self._fs
 
     def path(self, name: str) -> str:
         """Full path of a file inside the build, as `self.fs` takes it."""

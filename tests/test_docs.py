@@ -84,7 +84,10 @@ def test_package_names_are_ours() -> None:
         assert spec is not None and spec.origin is not None and Path(spec.origin).is_relative_to(ROOT)
 
 
-@pytest.mark.parametrize("code", [b for b in blocks("python") if "build_dataset" not in b], ids=lambda c: c.splitlines()[0])
+PYTHON = [block for block in blocks("python") if "build_dataset" not in block]
+
+
+@pytest.mark.parametrize("code", PYTHON, ids=lambda c: c.splitlines()[0])
 def test_documented_python_runs(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a folder that has a finished build where the documents say that there is one. (DAGs run elsewhere.)"""
     finished(tmp_path / "builds" / "demo", [sample(i, image=JPEG) for i in range(8)])

@@ -1,8 +1,8 @@
 """Image bytes → uint8 RGB squares of the model's size, in threads, straight into the batch's array.
 
-JPEGs are decoded by libjpeg-turbo at the smallest scale in eighths that is not below the wanted size (unless
-`exact`), everything else in full, by Pillow where it is no JPEG. Decoder and resize release the GIL, so threads do what processes do elsewhere.
-Normalisation is the device's: a batch travels as uint8.
+JPEGs are decoded by libjpeg-turbo at the smallest scale in eighths that is not below the wanted size; everything else,
+and everything when `exact`, in full by the decoder of the measures. Decoding and resizing release the GIL, so threads
+do what processes do elsewhere. Normalisation is the device's: a batch travels as uint8.
 """
 
 from collections.abc import Sequence
