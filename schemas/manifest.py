@@ -32,7 +32,7 @@ class Manifest(BaseModel):
 
 
 class IndexedShard(BaseModel):
-    """One tar of an indexed folder, and the Parquet file that says what it holds (rows: `schemas.ledger.ShardMembers`)."""
+    """One tar of an indexed folder, and the Parquet file that says what is in it (`schemas.ledger.ShardMembers`)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
