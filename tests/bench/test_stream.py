@@ -17,6 +17,7 @@ from bench.streaming.rows import claims, rows
 from bench.streaming.runner import Measured, Runner, interleaved
 from bench.streaming.samples import digest, number_of, samples, tiny, write_tars
 from bench.streaming.setting import Answer, Setting
+from bench.streaming.store import serving
 from bench.streaming.tars import members
 
 PICTURES = [np.random.default_rng(i).integers(0, 255, (48, 64, 3), np.uint8) for i in range(2)]
@@ -38,6 +39,11 @@ def test_no_two_samples_have_the_same_jpeg_and_texts_begin_with_numbers() -> Non
     assert len({sample.jpg for sample in drawn}) == len(drawn)
     assert [number_of(sample.txt) for sample in drawn] == list(range(len(drawn)))
     assert json.loads(drawn[7].json)["number"] == 7
+
+
+def test_shards_have_the_same_mix_of_qualities() -> None:
+    sizes = [len(sample.jpg) for sample in samples(PICTURES, 2 * 26)]
+    assert sum(sizes[:26]) / sum(sizes[26:]) == pytest.approx(1, abs=0.1)
 
 
 def test_tars_hold_so_many_samples_each_and_read_back_whole(tmp_path: Path) -> None:
@@ -68,6 +74,18 @@ def test_so_it_does_in_a_process_with_two_workers(data: Data, reader: str) -> No
     assert answer.cannot is None
     assert answer.found == data.stored()
     assert (answer.samples, answer.repeated) == (40, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("reader", ["ours", "wds0", "loose"])
+def test_so_it_does_from_an_object_store(data: Data, reader: str, tmp_path: Path) -> None:
+    with serving() as store:
+        root, options = store.of(data, reader, "none")
+        setting = Setting(reader, root, "check", options=options, cache=str(tmp_path / "cold"), batch=4)
+        answer = Runner(data.cache, store.endpoint).run(setting)
+    assert answer.cannot is None
+    assert answer.found == data.stored()
+    assert list((tmp_path / "cold").iterdir()) == []
 
 
 def test_a_missing_sample_and_a_changed_byte_show(data: Data, tmp_path: Path) -> None:
