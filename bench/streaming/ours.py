@@ -7,7 +7,7 @@ from torch.utils.data import DataLoader
 
 from bench.streaming.readers import Batch, Epochs, loaded
 from bench.streaming.setting import Setting
-from schemas.stream import DecodeConfig, SourceConfig, StreamConfig
+from schemas.stream import DecodeConfig, RemoteConfig, SourceConfig, StreamConfig
 from stages.stream.torch_stream import Stream
 
 
@@ -17,6 +17,8 @@ def opened(setting: Setting) -> Epochs:
     decode = None if setting.decode == "none" else DecodeConfig(threads=setting.threads)
     settings: dict[str, Any] = {"batch": setting.batch, "decode": decode, "shuffle": setting.shuffle}
     settings["members"] = ["image", "txt", "json"] if decode is None else ["image", "txt"]
+    if setting.cache:  # as the peers: workers share what one of them fetched
+        settings["remote"] = RemoteConfig(cache=setting.cache)
     settings |= {key: value for key, value in setting.options.items() if key in StreamConfig.model_fields}
 
     def epoch(number: int) -> Iterator[Batch]:

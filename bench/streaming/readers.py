@@ -35,7 +35,7 @@ class Reader:
 
 
 READERS: dict[str, Reader] = {
-    "ours": Reader("ours", "ours", "tars", s3="fsspec, whole shards ahead, no disk cache", threads=True),
+    "ours": Reader("ours", "ours", "tars", s3="fsspec, whole shards ahead, to local disk", threads=True),
     "wds0": Reader("webdataset 0.2", "wds", "tars", s3="no s3 scheme: HTTP GET through its curl pipe"),
     "wds1": Reader("webdataset 1.x", "wds", "tars", peers=True, s3="no s3 scheme: HTTP GET through its curl pipe"),
     "mds": Reader("mosaicml-streaming", "mds", "mds", True, "mds-own", "boto3, S3_ENDPOINT_URL; shards to local disk"),
