@@ -2,7 +2,8 @@
 
 A pure function of (sample counts of the shards, seed, epoch, window): any place of it can be asked for, by any worker
 of any rank, without the places before. A window is `window` consecutive shards of the shuffled list; its samples are
-permuted as one. So a reader holds the shards of one window (two at its edge), and a sample meets all of theirs.
+permuted as one. So a reader holds the shards of one window (two at its edge), and a sample meets all of theirs. The
+first epoch begins with windows of 1, 2, 4 … shards, so that the first sample waits for one shard and not for a window.
 """
 
 from collections import OrderedDict
@@ -19,14 +20,14 @@ class EpochOrder:
     """Places 0 … n − 1 of one epoch → (shard, row). Memory: 8 bytes per shard, 8 per sample of up to three windows."""
 
     def __init__(self, counts: np.ndarray, key: tuple[int, ...], window: int, shuffle: bool = True) -> None:
-        """`counts`: samples of each shard, int64 (shards,); `key`: (seed, source, epoch)."""
+        """`counts`: samples of each shard, int64 (shards,); `key`: (seed, source, epoch 0, 1, 2 …)."""
         self._key, self._shuffle = key, shuffle
         shards = permutation(key_of(*key, _SHARDS), len(counts)) if shuffle else np.arange(len(counts))
         self._shards = shards[counts[shards] > 0]
         ends = np.cumsum(counts[self._shards])
-        self._window = window
         self._firsts = np.concatenate([[0], ends])  # place of each shard's first sample, before windows are mixed
-        self._edges = self._firsts[np.minimum(np.arange(0, len(ends) + window, window), len(ends))]
+        self._begins = _window_begins(len(ends), window, ramp=key[-1] == 0)
+        self._edges = self._firsts[self._begins]
         self._mixed: OrderedDict[int, np.ndarray] = OrderedDict()
 
     def locate(self, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -48,7 +49,8 @@ class EpochOrder:
 
     def shards_of(self, window: int) -> list[int]:
         """The shards that a window mixes; none past the last one."""
-        return self._shards[window * self._window : (window + 1) * self._window].tolist()
+        begin, end = self._begins[[min(w, len(self._begins) - 1) for w in (window, window + 1)]]
+        return self._shards[begin:end].tolist()
 
     def _permuted(self, window: int) -> np.ndarray:
         found = self._mixed.get(window)
@@ -61,3 +63,12 @@ class EpochOrder:
         else:
             self._mixed.move_to_end(window)
         return found
+
+
+def _window_begins(shards: int, window: int, ramp: bool) -> np.ndarray:
+    """Where windows begin in the shuffled list of shards; the last entry is its end."""
+    begins, size = [0], 1 if ramp else window
+    while begins[-1] < shards:
+        begins.append(min(shards, begins[-1] + size))
+        size = min(window, 2 * size)
+    return np.asarray(begins, np.int64)

@@ -42,11 +42,18 @@ def test_seed_source_and_epoch_each_change_the_order() -> None:
 
 
 def test_a_window_mixes_its_own_shards_and_no_other() -> None:
-    order = EpochOrder(np.full(9, 10), (0, 0, 0), 3)
+    order = EpochOrder(np.full(9, 10), (0, 0, 1), 3)
     for window in range(3):
         shards, _ = order.locate(np.arange(window * 30, window * 30 + 30))
         assert set(shards.tolist()) == set(order.shards_of(window))
         assert (np.diff(shards) != 0).sum() > 10  # mixed, not one after another
+
+
+def test_the_first_epoch_begins_with_small_windows() -> None:
+    sizes = {
+        epoch: [len(EpochOrder(np.full(20, 3), (0, 0, epoch), 8).shards_of(w)) for w in range(7)] for epoch in (0, 1)
+    }
+    assert sizes == {0: [1, 2, 4, 8, 5, 0, 0], 1: [8, 8, 4, 0, 0, 0, 0]}
 
 
 def test_the_mixer_is_splitmix64() -> None:
