@@ -1,4 +1,4 @@
-"""Training batches for the small CLIP: rendered scenes, a true caption each, and its hard negatives.
+"""What the small CLIP is trained on: rendered scenes, codes of theirs and of hard negatives, captions and their codes.
 
 Scene seeds: training from 10,000,000; validation and test (clip_eval) from 20,000,000 and 30,000,000; a demo pool's are
 below 9,000,000, and the vocabulary's between.
@@ -6,49 +6,34 @@ below 9,000,000, and the vocabulary's between.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 
 import numpy as np
 
 from pipelines.sample_web.captions import sentence
 from pipelines.sample_web.claims import HardKind, make_claims, spoil
-from pipelines.sample_web.clip_files import IMAGE_SIZE
-from pipelines.sample_web.render import render
-from pipelines.sample_web.scenes import MAX_OBJECTS, Scene, make_scene
+from pipelines.sample_web.clip_codes import code, directions
+from pipelines.sample_web.clip_files import EMBEDDING
+from pipelines.sample_web.scenes import MAX_OBJECTS, make_scene
 from pipelines.sample_web.shapes import Colour, Shape
 
 TRAIN_SEED = 10_000_000
 KINDS = tuple(HardKind)
-GREY_SHARE = 0.05
+GREY_CAPTIONS, GREY_PICTURES = 0.05, 0.3
+"""Shares without colours; pictures more often, since a grey one teaches less."""
+_AT_ONCE = 500  # scenes per task of a worker process
 
 
 @dataclass(frozen=True, slots=True)
-class TextBatch:
-    """For B pictures: B true captions; B × 4 wrong ones (empty where a kind is impossible); groups told, as keys."""
+class SceneCodes:
+    """Of N scenes, float16: `own` (N, 2, D), the code in colour and in grey; `wrong` (N, 4, D), of one hard negative of
+    each kind, where `possible` (N, 4)."""
 
-    rows: np.ndarray
-    grey: np.ndarray
-    true: list[str]
-    wrong: list[list[str]]
-    keys: list[str]
-
-
-def draw_pictures(start: int, count: int, workers: int = 2) -> np.ndarray:
-    """`count` scenes from seed `start`, uint8 (count, IMAGE_SIZE, IMAGE_SIZE, 3)."""
-    from concurrent.futures import ProcessPoolExecutor
-    from multiprocessing import get_context
-
-    out = np.empty((count, IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        for i, picture in enumerate(pool.map(_draw, range(start, start + count), chunksize=256)):
-            out[i] = picture
-    return out
-
-
-def _draw(seed: int) -> np.ndarray:
-    return render(make_scene(seed), (IMAGE_SIZE, IMAGE_SIZE))
+    own: np.ndarray
+    wrong: np.ndarray
+    possible: np.ndarray
 
 
 def places(start: int, count: int) -> np.ndarray:
@@ -66,26 +51,36 @@ def places(start: int, count: int) -> np.ndarray:
     return out
 
 
-def captions(scene: Scene, epoch: int) -> tuple[bool, str, list[str], str]:
-    """(grey?, true caption, one wrong caption per kind or "", key of what the picture holds)."""
-    rng = Random(f"train:{scene.seed}:{epoch}")
-    coloured = rng.random() >= GREY_SHARE
-    claims = make_claims(scene, rng, coloured)
-    words = rng.getrandbits(48)
-    wrong = []
-    for kind in KINDS:
-        spoiled = spoil(claims, scene, kind, rng)
-        wrong.append(sentence(spoiled, words) if spoiled else "")
-    key = "|".join(sorted(f"{g.count} {g.colour if coloured else ''} {g.shape}" for g in claims.groups))
-    return not coloured, sentence(claims, words), wrong, key
+def scene_codes(start: int, count: int, workers: int = 2) -> SceneCodes:
+    """Codes of `count` scenes from seed `start`; `count` is a multiple of 500."""
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        parts = list(pool.map(partial(_codes, count=_AT_ONCE), range(start, start + count, _AT_ONCE)))
+    return SceneCodes(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
-def text_batches(start: int, count: int, size: int, epoch: int) -> Iterator[TextBatch]:
-    """One epoch over `count` scenes in a shuffled order; a last, smaller batch is left out."""
-    order = np.random.default_rng([start, epoch]).permutation(count)
-    for at in range(0, count - size + 1, size):
-        rows = order[at : at + size]
-        parts = [captions(make_scene(start + int(row)), epoch) for row in rows]
-        yield TextBatch(
-            rows, np.array([p[0] for p in parts]), [p[1] for p in parts], [p[2] for p in parts], [p[3] for p in parts]
-        )
+def _codes(start: int, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    table = directions(EMBEDDING)
+    own = np.zeros((count, 2, EMBEDDING), np.float16)
+    wrong, possible = np.zeros((count, len(KINDS), EMBEDDING), np.float16), np.zeros((count, len(KINDS)), bool)
+    for i in range(count):
+        scene, rng = make_scene(start + i), Random(f"codes:{start + i}")
+        claims = make_claims(scene, rng)
+        own[i, 0] = code(claims.groups, True, table)
+        own[i, 1] = code(make_claims(scene, rng, coloured=False).groups, False, table)
+        for k, kind in enumerate(KINDS):
+            spoiled = spoil(claims, scene, kind, rng)
+            if spoiled is not None:
+                wrong[i, k], possible[i, k] = code(spoiled.groups, True, table), True
+    return own, wrong, possible
+
+
+def captioned(seed: int, epoch: int, table: np.ndarray) -> tuple[str, np.ndarray]:
+    """A caption and its code. Half of them are wrong about the scene, which a text tower does not see."""
+    scene, rng = make_scene(seed), Random(f"train:{seed}:{epoch}")
+    claims = make_claims(scene, rng, coloured=rng.random() >= GREY_CAPTIONS)
+    if rng.random() < 0.5:
+        claims = spoil(claims, scene, rng.choice(KINDS), rng) or claims
+    return sentence(claims, rng.getrandbits(48)), code(claims.groups, claims.coloured, table)

@@ -6,7 +6,6 @@ go the way of a build: encoded files of the demo's kinds, decoded, oriented, thr
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -15,7 +14,7 @@ import numpy as np
 
 from pipelines.sample_web.captions import sentence
 from pipelines.sample_web.claims import HardKind, holds, make_claims, spoil
-from pipelines.sample_web.payloads import Edit, Encoding, Payload, encode
+from pipelines.sample_web.clip_pictures import is_grey, shown
 from pipelines.sample_web.scenes import make_scene
 
 VALIDATION_SEED, TEST_SEED = 20_000_000, 30_000_000
@@ -23,12 +22,6 @@ HARD_SHARE = 0.12
 """Share of hard wrong captions among the pairs that the hard threshold is meant for; precision depends on it."""
 SWAPPED_FALSE_SHARE = 0.001
 """Share of true captions that the threshold against swapped ones may cost on the validation set."""
-
-_VARIETY = (
-    *[Payload(0)] * 12, *[Payload(0, edit=e) for e in Edit], Payload(0, Encoding.jpeg_grey), Payload(0, Encoding.webp),
-    Payload(0, Encoding.jpeg_cmyk), Payload(0, Encoding.png_alpha), Payload(0, Encoding.gif_animated),
-    Payload(0, orientation=6), Payload(0, orientation=3),
-)  # fmt: skip
 
 
 def threshold_at_precision(clean: np.ndarray, wrong: np.ndarray, precision: float, share: float | None = None) -> float:
@@ -84,7 +77,7 @@ def scores(folder: Path, start: int, count: int) -> dict[str, np.ndarray]:
             return normalize(torch.cat(parts), dim=-1)
 
         for at in range(0, count, 128):
-            batch = torch.stack([transform(_shown(start + i)) for i in range(at, min(count, at + 128))])
+            batch = torch.stack([transform(shown(start + i)) for i in range(at, min(count, at + 128))])
             images.append(normalize(model.encode_image(batch), dim=-1))
         image = torch.cat(images)
         found = {}
@@ -116,22 +109,10 @@ def card(folder: Path, count: int) -> dict[str, Any]:
     return {"scenes": count, "thresholds": {k: round(v, 4) for k, v in thresholds.items()}, "test": figures}
 
 
-def _payload(seed: int) -> Payload:
-    made = Random(f"variety:{seed}").choice(_VARIETY)
-    return Payload(seed, made.encoding, made.edit, made.orientation)
-
-
-def _shown(seed: int) -> Any:
-    """The picture as a build sees it: a PIL image, oriented, RGB."""
-    from PIL import Image, ImageOps
-
-    return ImageOps.exif_transpose(Image.open(io.BytesIO(encode(_payload(seed))))).convert("RGB")
-
-
 def _texts(seed: int) -> dict[str, str]:
     """True caption ("clean"), another scene's ("swapped", where that is false here), and the possible hard ones."""
     scene, other, rng = make_scene(seed), make_scene(seed + 5_000_000), Random(f"evaluate:{seed}")
-    coloured = _payload(seed).encoding is not Encoding.jpeg_grey
+    coloured = not is_grey(seed)
     claims, foreign = make_claims(scene, rng, coloured), make_claims(other, rng)
     words = rng.getrandbits(48)
     found = {"clean": sentence(claims, words)}

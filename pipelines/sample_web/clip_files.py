@@ -16,7 +16,8 @@ from pipelines.sample_web.captions import sentence
 from pipelines.sample_web.claims import make_claims
 from pipelines.sample_web.scenes import make_scene
 
-IMAGE_SIZE = 96
+IMAGE_SIZE = 128
+EMBEDDING = 256
 CONTEXT = 40
 VOCABULARY_SCENES = range(9_000_000, 9_012_000)
 MIN_WORD_COUNT = 8  # rarer than this are the made-up numbers of alt texts
@@ -24,12 +25,16 @@ PAD, UNKNOWN, START, END = "[PAD]", "[UNK]", "[START]", "[END]"
 
 
 def model_config(vocabulary: int) -> dict[str, Any]:
-    """open_clip's `model_cfg`: a narrow CLIP ResNet with one block a stage, and a three-layer text transformer."""
+    """open_clip's `model_cfg`: a small CSP DarkNet that adds up and then bends (mean pool, two-layer head), and a
+    two-layer text transformer. A head that is linear after the pool cannot tell two from three."""
     return {
-        "embed_dim": 192,
-        "vision_cfg": {"image_size": IMAGE_SIZE, "layers": [1, 1, 1, 1], "width": 24},
+        "embed_dim": EMBEDDING,
+        "vision_cfg": {
+            "image_size": IMAGE_SIZE, "timm_model_name": "cs3darknet_focus_s", "timm_model_pretrained": False,
+            "timm_pool": "avg", "timm_proj": "mlp",
+        },
         "text_cfg": {
-            "context_length": CONTEXT, "vocab_size": vocabulary, "width": 128, "heads": 4, "layers": 2,
+            "context_length": CONTEXT, "vocab_size": vocabulary, "width": EMBEDDING, "heads": 4, "layers": 2,
             "hf_tokenizer_name": ".",
         },
     }  # fmt: skip
@@ -117,7 +122,7 @@ caption grammar of `pipelines/sample_web`, and no photograph. Trained on scenes 
 but the repository's applies. Real work names real weights in its recipe.
 
 An ordinary open_clip checkpoint (configuration, word-level Hugging Face tokenizer, fp16 safetensors):
-`open_clip.create_model_and_transforms("local-dir:pipelines/sample_web/clip")`. Pictures are squashed to 96 × 96.
+`open_clip.create_model_and_transforms("local-dir:pipelines/sample_web/clip")`. Pictures are squashed to 128 × 128.
 
 Trained by `uv run python -m pipelines.sample_web.train_clip --out pipelines/sample_web/clip`; measured by the same
 command with `--only-card`. Scenes for training, for the thresholds and for the figures below are disjoint, and disjoint

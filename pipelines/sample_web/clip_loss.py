@@ -1,20 +1,25 @@
-"""What the small CLIP is trained on: augmentation, the contrastive loss, and a helper loss on places.
+"""What the small CLIP's image tower learns: augmentation, teachers that look inside the tower, and the code loss.
 
-The helper reads, from an inner feature map, which object lies in which cell. It is a teacher for the image tower
-only: its head is thrown away, and the checkpoint is a plain CLIP.
+The teachers read inner feature maps: what lies in each cell, and how many of each kind lie around it. They are for
+training only: their heads are thrown away, and the checkpoint is a plain open_clip one.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, softplus
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, normalize
 
+from pipelines.sample_web.clip_codes import KINDS
 from pipelines.sample_web.shapes import Colour, Shape
 
 _NEVER = -1e4
+_SHARPNESS = 20.0
+"""Logits of the code loss are cosines times this."""
+_HIDDEN_PER_UNIT, _KNOTS = 6.0, (0.3, 1.0, 2.0, 3.0)
 
 
 def pixels(pictures: np.ndarray, grey: np.ndarray) -> torch.Tensor:
@@ -42,57 +47,121 @@ def augmented(x: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor
     return torch.nn.functional.grid_sample(x, grid, padding_mode="reflection", align_corners=False), moved
 
 
-def contrastive(parts: dict[str, torch.Tensor], scale: torch.Tensor, bias: torch.Tensor, weight: float) -> torch.Tensor:
-    """Softmax over the batch and a picture's own wrong captions, plus `weight` times a sigmoid term.
+class Seen(NamedTuple):
+    """What a batch of pictures holds: `places` as `clip_data.places`, `moved` as `augmented`, `grey` bool (B,)."""
 
-    `image`, `true` (B, D) and `wrong` (B, K, D) of unit length; `possible` (B, K) bool marks wrong captions that
-    exist; `same` (B, B) bool marks pairs of equal content, which are neither right nor wrong.
+    places: torch.Tensor
+    moved: torch.Tensor
+    grey: torch.Tensor
+
+    def located(self, cells: int) -> torch.Tensor:
+        """Centres in units of cells: float (B, objects, 2)."""
+        at = (self.places[:, :, :2] - self.moved[:, None, 2:]) / self.moved[:, None, :2]
+        return (at + 1) / 2 * cells
+
+    def kinds(self) -> torch.Tensor:
+        """Row of `clip_codes.directions` of each object, int64 (B, objects); of no meaning where there is none."""
+        return (self.places[..., 2] * len(Shape) + self.places[..., 3]).long()
+
+
+class Teachers:
+    """1×1 convolutions over the tower's last two stages.
+
+    `places` (B, 1 + KINDS, 8, 8): is there an object in the cell, and of which kind. `sums` (B, KINDS, 4, 4): how many
+    of each kind lie in and around the cell; they add up to the picture's counts.
     """
-    image, true, possible = parts["image"], parts["true"], parts["possible"]
-    eye = torch.eye(len(image), dtype=torch.bool)
-    confused = parts["same"] & ~eye
-    across = (scale * image @ true.T).masked_fill(confused, _NEVER)
-    own = (scale * torch.einsum("bd,bkd->bk", image, parts["wrong"])).masked_fill(~possible, _NEVER)
-    target = torch.arange(len(image))
-    contrast = cross_entropy(torch.cat([across, own], 1), target) + cross_entropy(across.T, target)
-    positive = softplus(-(across.diagonal() + bias)).mean()
-    hard = softplus(own + bias)[possible].mean()
-    easy = softplus(across + bias)[~eye & ~confused].mean()
-    return contrast + weight * (2 * positive + 2 * hard + easy)
 
-
-class PlaceHead:
-    """A 1×1 convolution over the tower's third stage: is there an object in the cell, its colour, its shape."""
-
-    def __init__(self, tower: Any) -> None:
-        self._features: list[torch.Tensor] = []
-        channels = tower.layer3[-1].conv3.out_channels
-        self.conv = torch.nn.Conv2d(channels, 1 + len(Colour) + len(Shape), 1)
-        tower.layer3.register_forward_hook(lambda module, args, out: self._features.append(out))
+    def __init__(self, trunk: Any) -> None:
+        self._found: dict[str, torch.Tensor] = {}
+        channels = [info["num_chs"] for info in trunk.feature_info[-2:]]
+        self.places = torch.nn.Conv2d(channels[0], 1 + KINDS, 1)
+        self.sums = torch.nn.Conv2d(channels[1], KINDS, 1)
+        for name, stage in zip(("places", "sums"), trunk.stages[-2:], strict=True):
+            stage.register_forward_hook(lambda module, args, out, name=name: self._found.update({name: out}))
 
     def parameters(self) -> list[torch.nn.Parameter]:
-        return list(self.conv.parameters())
+        return [*self.places.parameters(), *self.sums.parameters()]
 
-    def __call__(self) -> torch.Tensor:
-        """Logits (B, 1 + colours + shapes, cells, cells) of the last forward pass."""
-        features = self._features.pop()
-        self._features.clear()
-        return self.conv(features.float())
+    def loss(self, seen: Seen) -> torch.Tensor:
+        """Of the last forward pass."""
+        places, sums = self.places(self._found["places"].float()), self.sums(self._found["sums"].float())
+        return place_loss(places, seen) + sums_loss(sums, seen)
 
 
-def place_loss(logits: torch.Tensor, places: np.ndarray, moved: torch.Tensor, grey: torch.Tensor) -> torch.Tensor:
-    """Cross-entropies of presence, colour and shape; `places` as `clip_data.places`, `moved` as `augmented`."""
-    objects, cells = torch.from_numpy(places), logits.shape[-1]
-    at = (objects[:, :, :2] - moved[:, None, 2:]) / moved[:, None, :2]
-    cell = ((at + 1) / 2 * cells).floor().long()
-    real = (objects[:, :, 2] >= 0) & (cell >= 0).all(-1) & (cell < cells).all(-1)
-    rows = torch.arange(len(objects))[:, None].expand_as(real)[real]
+def place_loss(logits: torch.Tensor, seen: Seen) -> torch.Tensor:
+    """Cross-entropies of presence and kind, of the shape alone where the picture is grey."""
+    cells = logits.shape[-1]
+    cell = seen.located(cells).floor().long()
+    real = (seen.places[:, :, 2] >= 0) & (cell >= 0).all(-1) & (cell < cells).all(-1)
+    rows = torch.arange(len(logits))[:, None].expand_as(real)[real]
     columns, lines = cell[real].unbind(-1)
     present = torch.zeros(len(logits), cells, cells)
     present[rows, lines, columns] = 1
-    told = logits[rows, :, lines, columns]
-    coloured = ~grey[rows]
-    colour, shape = objects[real][:, 2].long(), objects[real][:, 3].long()
-    colour_loss = cross_entropy(told[coloured, 1 : 1 + len(Colour)], colour[coloured])
-    shape_loss = cross_entropy(told[:, 1 + len(Colour) :], shape)
-    return 3 * binary_cross_entropy_with_logits(logits[:, 0], present) + colour_loss + shape_loss
+    told, grey = logits[rows, :, lines, columns][:, 1:], seen.grey[rows]
+    loss = 3 * binary_cross_entropy_with_logits(logits[:, 0], present)
+    if (~grey).any():
+        loss = loss + cross_entropy(told[~grey], seen.kinds()[real][~grey])
+    if grey.any():
+        shapes = torch.logsumexp(told[grey].view(-1, len(Colour), len(Shape)), 1)
+        loss = loss + cross_entropy(shapes, seen.places[..., 3].long()[real][grey])
+    return loss
+
+
+def sums_loss(predicted: torch.Tensor, seen: Seen) -> torch.Tensor:
+    """Squared errors per picture: of each cell's sums, an object counting for the four nearest cells, and of all."""
+    target = _spread(predicted, seen)
+    coloured = ~seen.grey
+    error = predicted[coloured] - target[coloured]
+    loss = error.square().sum((1, 2, 3)).mean() + error.sum((2, 3)).square().sum(1).mean()
+    if seen.grey.any():
+        of_shapes = (predicted - target)[seen.grey].unflatten(1, (len(Colour), len(Shape))).sum((1, 3, 4))
+        loss = loss + 0.5 * of_shapes.square().sum(1).mean()
+    return loss
+
+
+def _spread(like: torch.Tensor, seen: Seen) -> torch.Tensor:
+    """Objects as bilinear weights on the four nearest cell centres: shaped as `like`, (B, KINDS, n, n)."""
+    n = like.shape[-1]
+    at = (seen.located(n) - 0.5).clamp(0, n - 1)
+    corner = at.floor().clamp(max=n - 2).long()
+    share = at - corner
+    real = seen.places[:, :, 2] >= 0
+    rows = torch.arange(len(like))[:, None].expand_as(real)[real]
+    kinds = seen.kinds()[real]
+    (column, line), (right, down) = corner[real].unbind(-1), share[real].unbind(-1)
+    target = torch.zeros_like(like)
+    for x, to_the_right in ((0, 1 - right), (1, right)):
+        for y, below in ((0, 1 - down), (1, down)):
+            target.index_put_((rows, kinds, line + y, column + x), to_the_right * below, accumulate=True)
+    return target
+
+
+def code_loss(embedding: torch.Tensor, codes: torch.Tensor, wrong: torch.Tensor, possible: torch.Tensor) -> Any:
+    """Nearer to its own code (B, D) than to the batch's others and to its hard negatives' `wrong` (B, K, D), where
+    `possible` (B, K); and near to it."""
+    embedding = normalize(embedding.float(), dim=-1)
+    own = torch.einsum("bd,bkd->bk", embedding, wrong).masked_fill(~possible, _NEVER)
+    logits = _SHARPNESS * torch.cat([embedding @ codes.T, own], 1)
+    near = 1 - (embedding * codes).sum(1).mean()
+    return cross_entropy(logits.clamp(min=_NEVER), torch.arange(len(codes))) + 3 * near
+
+
+def lay_out_head(head: Any, sums: torch.nn.Conv2d, cells: int, table: np.ndarray) -> None:
+    """Start the tower's head (Linear, GELU, Linear; at least 4 × KINDS hidden units) from what the sums say.
+
+    Hidden unit (j, k) is the ramp max(0, count of kind k − knot j), written with a sharp GELU; the second layer joins
+    the ramps to a broken line through the codes of 1, 2, 3 and 4 of the kind. Training goes on from there.
+    """
+    weight, bias = sums.weight.data[:, :, 0, 0] * cells, sums.bias.data * cells  # pyright: ignore[reportOptionalMemberAccess]
+    codes = [torch.from_numpy(table[:KINDS, n]) for n in range(len(_KNOTS))]
+    slopes = [codes[0] / (1 - _KNOTS[0]), *(b - a for a, b in pairwise(codes))]
+    bends = [slopes[0], *(b - a for a, b in pairwise(slopes))]
+    used = KINDS * len(_KNOTS)
+    with torch.no_grad():
+        head.fc1.weight[used:].mul_(0.1)
+        head.fc2.weight[:, used:].mul_(0.1)
+        for j, (knot, bend) in enumerate(zip(_KNOTS, bends, strict=True)):
+            units = slice(j * KINDS, (j + 1) * KINDS)
+            head.fc1.weight[units] = _HIDDEN_PER_UNIT * weight
+            head.fc1.bias[units] = _HIDDEN_PER_UNIT * (bias - knot)
+            head.fc2.weight[:, units] = (bend / _HIDDEN_PER_UNIT).T

@@ -1,16 +1,16 @@
 """Train the small CLIP of the sample web: `uv run python -m pipelines.sample_web.train_clip --out FOLDER`.
 
-Contrastive, with each picture's own hard negatives in the softmax (as in NegCLIP, arXiv:2210.01936) and a sigmoid
-term (as in SigLIP, arXiv:2303.15343) that puts the scores of all pictures on one scale, so that one threshold serves.
-The image tower first learns alone to say what lies where (`clip_loss.PlaceHead`), which takes no captions and is the
-cheaper half. Minutes on two cores; same seed, same machine, same weights.
+Both towers learn to reach a code of what is there (`clip_codes`), each by itself: the text tower from captions, the
+image tower from pictures, so that neither pays for the other's passes. The image tower looks first (what lies where,
+how many of each), then its head is laid out from those sums and everything is trained on, with each picture's own hard
+negatives in the softmax (as in NegCLIP, arXiv:2210.01936).
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,140 +18,152 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import typer
 
-from pipelines.sample_web import clip_data, clip_eval, clip_files
-from pipelines.sample_web.clip_loss import PlaceHead, augmented, contrastive, pixels, place_loss
+from pipelines.sample_web import clip_data, clip_eval, clip_files, clip_pictures
+from pipelines.sample_web.clip_codes import directions
+from pipelines.sample_web.clip_loss import Seen, Teachers, augmented, code_loss, lay_out_head, pixels
 
 if TYPE_CHECKING:
     import torch
 
-    Optimizer = tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]
-
 
 @dataclass(frozen=True, slots=True)
 class TrainConfig:
-    scenes: int = 40_000
-    looks: int = 2
-    """Epochs of the image tower alone."""
-    epochs: int = 3
-    """Epochs of both towers, each with new captions."""
-    batch: int = 128
+    scenes: int = 80_000
+    looks: float = 2.5
+    """Epochs of the image tower's trunk with its teachers alone."""
+    epochs: float = 2.0
+    """Epochs of the whole image tower on codes."""
+    text_epochs: float = 1.5
+    """Epochs of the text tower, each with new captions."""
+    batch: int = 64
     rate: float = 1.5e-3
     weight_decay: float = 0.05
-    calibration: float = 1.0
-    places: float = 1.0
     seed: int = 0
     threads: int = 1
     held_out: int = 2_000
 
 
 class Trainer:
-    """Holds the model and the loop; `run` trains and returns the open_clip model in eval mode."""
+    """Holds the model; `run` trains it and returns it in eval mode."""
 
-    def __init__(self, config: TrainConfig, folder: Path, pictures: np.ndarray) -> None:
+    def __init__(self, config: TrainConfig, folder: Path) -> None:
         import open_clip
         import torch
 
         torch.manual_seed(config.seed)
         torch.set_num_threads(config.threads)
-        self.config, self.pictures = config, pictures
+        self.config = config
         self.model: Any = open_clip.create_model(f"local-dir:{folder}", load_weights=False)
-        self.model = self.model.to(memory_format=torch.channels_last)
         self.tokenize: Any = open_clip.get_tokenizer(f"local-dir:{folder}")
-        self.bias = torch.nn.Parameter(torch.tensor(-8.0))
-        self.places = clip_data.places(clip_data.TRAIN_SEED, config.scenes)
-        self.place_head = PlaceHead(self.model.visual)
+        self.visual: Any = self.model.visual.to(memory_format=torch.channels_last)
+        self.teachers = Teachers(self.visual.trunk)
+        self.table = directions(clip_files.EMBEDDING)
+        self._generator = torch.Generator().manual_seed(config.seed)
 
-    def run(self) -> Any:
+    def run(self, cache: Path | None) -> Any:
         from torch.nn.attention import SDPBackend, sdpa_kernel
 
-        config, generator = self.config, _generator(self.config.seed)
+        config = self.config
         self.model.train()
-        tower = [*self.model.visual.parameters(), *self.place_head.parameters()]
         with sdpa_kernel(SDPBackend.MATH):  # on CPU the fused kernel is the slower one for texts this short
-            optimizer = self._optimizer(tower, config.looks)
-            for epoch in range(config.looks):
-                order = np.random.default_rng([config.seed, epoch]).permutation(config.scenes)
-                rows = [order[a : a + config.batch] for a in range(0, config.scenes - config.batch + 1, config.batch)]
-                self._epoch(f"look {epoch}", rows, lambda r: self._look(r, generator), optimizer)
-            both = [*self.model.parameters(), *self.place_head.parameters(), self.bias]
-            optimizer = self._optimizer(both, config.epochs)
-            for epoch in range(config.epochs):
-                batches = clip_data.text_batches(clip_data.TRAIN_SEED, config.scenes, config.batch, epoch)
-                self._epoch(f"epoch {epoch}", batches, lambda b: self._loss(b, generator), optimizer)
+            self._train("text", self._text_loss, self._text_parameters(), config.text_epochs)
+        places = clip_data.places(clip_data.TRAIN_SEED, config.scenes)
+        codes = clip_data.scene_codes(clip_data.TRAIN_SEED, config.scenes)
+        grey = clip_pictures.grey_rows(clip_data.TRAIN_SEED, config.scenes)
+        data = _Pictures(_pictures(config.scenes, cache), grey, places, codes)
+        trunk = [*self.visual.trunk.parameters(), *self.teachers.parameters()]
+        self._train("look", lambda epoch, rows: self._look_loss(data, rows, with_codes=False), trunk, config.looks)
+        cells = (clip_files.IMAGE_SIZE // 32) ** 2
+        lay_out_head(self.visual.head.mlp, self.teachers.sums, cells, self.table)
+        tower = [*self.visual.parameters(), *self.teachers.parameters()]
+        self._train("code", lambda epoch, rows: self._look_loss(data, rows, with_codes=True), tower, config.epochs)
         return self.model.eval()
 
-    def _optimizer(self, parameters: list[torch.nn.Parameter], epochs: int) -> Optimizer:
-        """AdamW over `parameters`, no decay for vectors, one learning rate cycle over `epochs`."""
+    def _text_parameters(self) -> list[torch.nn.Parameter]:
+        named = self.model.named_parameters()
+        return [p for name, p in named if not name.startswith("visual.") and name != "logit_scale"]
+
+    def _train(
+        self,
+        name: str,
+        loss_of: Callable[[int, np.ndarray], torch.Tensor],
+        parameters: list[torch.nn.Parameter],
+        epochs: float,
+    ) -> None:
+        """AdamW, no decay for vectors, one cycle of the learning rate. `loss_of`: epoch and rows → loss."""
         import torch
 
+        config, started = self.config, time.monotonic()
+        steps = int(epochs * (config.scenes // config.batch))
         matrices, vectors = [p for p in parameters if p.ndim > 1], [p for p in parameters if p.ndim <= 1]
-        groups = [{"params": matrices, "weight_decay": self.config.weight_decay}, {"params": vectors}]
-        optimizer = torch.optim.AdamW(groups, lr=self.config.rate, weight_decay=0.0, betas=(0.9, 0.98))
-        steps = max(2, epochs * (self.config.scenes // self.config.batch))
+        groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": vectors}]
+        optimizer = torch.optim.AdamW(groups, lr=config.rate, weight_decay=0.0, betas=(0.9, 0.98))
         schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, self.config.rate, total_steps=steps, pct_start=0.08, cycle_momentum=False
+            optimizer, config.rate, total_steps=steps + 1, pct_start=0.06, cycle_momentum=False
         )
-        return optimizer, schedule
-
-    def _epoch(self, name: str, batches: Iterable[Any], loss_of: Callable[[Any], Any], optimizer: Optimizer) -> None:
-        import torch
-
-        started = time.monotonic()
-        for step, batch in enumerate(batches, start=1):
-            loss = loss_of(batch)
-            optimizer[0].zero_grad(set_to_none=True)
+        for step, (epoch, rows) in enumerate(_batches(config, steps), start=1):
+            loss = loss_of(epoch, rows)
+            optimizer.zero_grad(set_to_none=True)
             loss.backward()
-            torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-            optimizer[0].step()
-            optimizer[1].step()
-            with torch.no_grad():
-                self.model.logit_scale.clamp_(0, 4.0)
-            if step % 50 == 0:
-                rate = step * self.config.batch / (time.monotonic() - started)
-                print(f"{name} step {step} loss {float(loss.detach()):.3f} {rate:.0f} images/s", flush=True)
+            torch.nn.utils.clip_grad_norm_(parameters, 2.0)
+            optimizer.step()
+            schedule.step()
+            if step % 100 == 0:
+                rate = step * config.batch / (time.monotonic() - started)
+                print(f"{name} step {step} of {steps} loss {float(loss.detach()):.3f} {rate:.0f} a second", flush=True)
 
-    def _look(self, rows: np.ndarray, generator: torch.Generator) -> torch.Tensor:
-        """The place loss alone, through the first three stages."""
+    def _text_loss(self, epoch: int, rows: np.ndarray) -> torch.Tensor:
         import torch
 
-        grey = torch.rand(len(rows), generator=generator).numpy() < clip_data.GREY_SHARE
-        images, moved = augmented(pixels(self.pictures[rows], grey), generator)
-        visual = self.model.visual
-        with torch.autocast("cpu", torch.bfloat16):
-            x = visual.stem(images.contiguous(memory_format=torch.channels_last))
-            visual.layer3(visual.layer2(visual.layer1(x)))
-        return place_loss(self.place_head(), self.places[rows], moved, torch.from_numpy(grey))
-
-    def _loss(self, batch: clip_data.TextBatch, generator: torch.Generator) -> torch.Tensor:
-        import torch
-        from torch.nn.functional import normalize
-
-        images, moved = augmented(pixels(self.pictures[batch.rows], batch.grey), generator)
-        possible = torch.tensor([[bool(t) for t in row] for row in batch.wrong])
-        left_out = torch.randint(possible.shape[1], (len(possible),), generator=generator)
-        possible[torch.arange(len(possible)), left_out] = False
-        flat = [
-            t for row, used in zip(batch.wrong, possible, strict=True) for t, use in zip(row, used, strict=True) if use
-        ]
-        tokens = self.tokenize([*batch.true, *flat])
+        pairs = [clip_data.captioned(clip_data.TRAIN_SEED + int(row), epoch, self.table) for row in rows]
+        tokens = self.tokenize([text for text, _ in pairs])
         tokens = tokens[:, : int((tokens != 0).sum(1).max())]
+        codes = torch.from_numpy(np.stack([code for _, code in pairs]).astype(np.float32))
         with torch.autocast("cpu", torch.bfloat16):
-            image = self.model.encode_image(images.contiguous(memory_format=torch.channels_last))
-            text = encode_short(self.model, tokens)
-        image, text = normalize(image.float(), dim=-1), normalize(text.float(), dim=-1)
-        wrong = torch.zeros(*possible.shape, text.shape[1])
-        wrong[possible] = text[len(batch.true) :]
-        same = torch.tensor([[a == b for b in batch.keys] for a in batch.keys])
-        parts = {"image": image, "true": text[: len(batch.true)], "wrong": wrong, "possible": possible, "same": same}
-        loss = contrastive(parts, self.model.logit_scale.exp(), self.bias, self.config.calibration)
-        seen = place_loss(self.place_head(), self.places[batch.rows], moved, torch.from_numpy(batch.grey))
-        return loss + self.config.places * seen
+            found = encode_short(self.model, tokens)
+        return code_loss(found, codes, codes[:, None], torch.zeros(len(codes), 1, dtype=torch.bool))
+
+    def _look_loss(self, data: _Pictures, rows: np.ndarray, with_codes: bool) -> torch.Tensor:
+        import torch
+
+        grey = torch.rand(len(rows), generator=self._generator) < clip_data.GREY_PICTURES
+        grey |= torch.from_numpy(data.grey[rows])
+        images, moved = augmented(pixels(data.pictures[rows], grey.numpy()), self._generator)
+        images = images.contiguous(memory_format=torch.channels_last)
+        with torch.autocast("cpu", torch.bfloat16):
+            found = self.visual(images) if with_codes else self.visual.trunk(images)
+        loss = self.teachers.loss(Seen(torch.from_numpy(data.places[rows]), moved, grey))
+        if not with_codes:
+            return loss
+        own = torch.from_numpy(data.codes.own[rows, grey.long().numpy()].astype(np.float32))
+        wrong = torch.from_numpy(data.codes.wrong[rows].astype(np.float32))
+        return loss + code_loss(found, own, wrong, torch.from_numpy(data.codes.possible[rows]) & ~grey[:, None])
 
 
-def _generator(seed: int) -> torch.Generator:
-    import torch
+@dataclass(frozen=True, slots=True)
+class _Pictures:
+    pictures: np.ndarray
+    grey: np.ndarray
+    places: np.ndarray
+    codes: clip_data.SceneCodes
 
-    return torch.Generator().manual_seed(seed)
+
+def _pictures(scenes: int, cache: Path | None) -> np.ndarray:
+    if cache is not None and cache.exists():
+        return np.load(cache)
+    pictures = clip_pictures.draw_pictures(clip_data.TRAIN_SEED, scenes)
+    if cache is not None:
+        np.save(cache, pictures)
+    return pictures
+
+
+def _batches(config: TrainConfig, steps: int) -> Iterator[tuple[int, np.ndarray]]:
+    """(epoch, rows) of each step; an epoch's last, smaller batch is left out."""
+    each = config.scenes // config.batch
+    for epoch in range(-(-steps // each)):
+        order = np.random.default_rng([config.seed, epoch]).permutation(config.scenes)
+        for step in range(min(each, steps - epoch * each)):
+            yield epoch, np.sort(order[step * config.batch : (step + 1) * config.batch])
 
 
 def encode_short(model: Any, tokens: torch.Tensor) -> torch.Tensor:
@@ -165,31 +177,26 @@ def encode_short(model: Any, tokens: torch.Tensor) -> torch.Tensor:
 
 
 def train(config: TrainConfig, out: Path, cache: Path | None = None) -> float:
-    """Train and write the checkpoint's files to `out`; returns the seconds spent in the loop."""
+    """Train and write the checkpoint's files to `out`; returns the seconds spent."""
     words = clip_files.vocabulary()
     clip_files.write_tokenizer(out, words)
     clip_files.write_config(out, words)
-    if cache is not None and cache.exists():
-        pictures = np.load(cache)
-    else:
-        pictures = clip_data.draw_pictures(clip_data.TRAIN_SEED, config.scenes)
-        if cache is not None:
-            np.save(cache, pictures)
     started = time.monotonic()
-    model = Trainer(config, out, pictures).run()
+    model = Trainer(config, out).run(cache)
     clip_files.write_weights(out, model.state_dict())
     return time.monotonic() - started
 
 
 def main(
     out: Annotated[Path, typer.Option(help="Folder to write the checkpoint to.")],
-    scenes: Annotated[int, typer.Option(help="Scenes to draw and train on.")] = TrainConfig.scenes,
-    epochs: Annotated[int, typer.Option(help="Times each scene is seen, with new captions.")] = TrainConfig.epochs,
+    scenes: Annotated[int, typer.Option(help="Scenes to draw and train on; a multiple of 500.")] = TrainConfig.scenes,
+    looks: Annotated[float, typer.Option(help="Epochs of the image tower's trunk alone.")] = TrainConfig.looks,
+    epochs: Annotated[float, typer.Option(help="Epochs of the whole image tower.")] = TrainConfig.epochs,
     cache: Annotated[Path | None, typer.Option(help="Keep the drawn pictures here between trials (.npy).")] = None,
     only_card: Annotated[bool, typer.Option(help="Measure an existing checkpoint, train nothing.")] = False,
 ) -> None:
     """Train the checkpoint, then measure it on held-out scenes and write its card."""
-    config = TrainConfig(scenes=scenes, epochs=epochs)
+    config = TrainConfig(scenes=scenes, looks=looks, epochs=epochs)
     if not only_card:
         print(f"trained in {train(config, out, cache):.0f} s", flush=True)
     measured = clip_eval.card(out, config.held_out)
