@@ -8,6 +8,7 @@ Names are relative to the build (`measures/clip/00042.parquet`). Temporary files
 some behind, and `sweep` removes them.
 """
 
+import errno
 import hashlib
 import io
 import json
@@ -34,6 +35,8 @@ SEAL_KEY = b"pairmill"
 """Where a Parquet footer keeps the seal."""
 ROWS_AT_ONCE = 65_536
 """Rows of a Parquet row group, and of a batch in a content hash: so both can be made from a stream."""
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""What the system says of a full disk and of a used-up quota."""
 _LIST_THREADS = 16
 
 
@@ -254,7 +257,7 @@ class Store:
             else:
                 self.fs.put_file(str(temporary), target)
         except OSError as error:
-            if error.errno in (28, 122):  # ENOSPC, EDQUOT
+            if error.errno in FULL:
                 raise WrongData(
                     f"no space left for {name}", f"free space under {folder}, then run the same command again"
                 ) from error

@@ -20,7 +20,7 @@ from pipelines.sample_web.scenes import MAX_OBJECTS, make_scene
 from pipelines.sample_web.shapes import Colour, Shape
 
 TRAIN_SEED = 10_000_000
-KINDS = tuple(HardKind)
+HARD_KINDS = tuple(HardKind)
 GREY_CAPTIONS, GREY_PICTURES = 0.05, 0.3
 """Shares without colours; pictures more often, since a grey one teaches less."""
 _AT_ONCE = 500  # scenes per task of a worker process
@@ -64,13 +64,16 @@ def scene_codes(start: int, count: int, workers: int = 2) -> SceneCodes:
 def _codes(start: int, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     table = directions(EMBEDDING)
     own = np.zeros((count, 2, EMBEDDING), np.float16)
-    wrong, possible = np.zeros((count, len(KINDS), EMBEDDING), np.float16), np.zeros((count, len(KINDS)), bool)
+    wrong, possible = (
+        np.zeros((count, len(HARD_KINDS), EMBEDDING), np.float16),
+        np.zeros((count, len(HARD_KINDS)), bool),
+    )
     for i in range(count):
         scene, rng = make_scene(start + i), Random(f"codes:{start + i}")
         claims = make_claims(scene, rng)
         own[i, 0] = code(claims.groups, True, table)
         own[i, 1] = code(make_claims(scene, rng, coloured=False).groups, False, table)
-        for k, kind in enumerate(KINDS):
+        for k, kind in enumerate(HARD_KINDS):
             spoiled = spoil(claims, scene, kind, rng)
             if spoiled is not None:
                 wrong[i, k], possible[i, k] = code(spoiled.groups, True, table), True
@@ -82,5 +85,5 @@ def captioned(seed: int, epoch: int, table: np.ndarray) -> tuple[str, np.ndarray
     scene, rng = make_scene(seed), Random(f"train:{seed}:{epoch}")
     claims = make_claims(scene, rng, coloured=rng.random() >= GREY_CAPTIONS)
     if rng.random() < 0.5:
-        claims = spoil(claims, scene, rng.choice(KINDS), rng) or claims
+        claims = spoil(claims, scene, rng.choice(HARD_KINDS), rng) or claims
     return sentence(claims, rng.getrandbits(48)), code(claims.groups, claims.coloured, table)

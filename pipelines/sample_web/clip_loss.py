@@ -19,7 +19,7 @@ from pipelines.sample_web.shapes import Colour, Shape
 _NEVER = -1e4
 _SHARPNESS = 20.0
 """Logits of the code loss are cosines times this."""
-_HIDDEN_PER_UNIT, _KNOTS = 6.0, (0.3, 1.0, 2.0, 3.0)
+_STEEPNESS, _KNOTS = 6.0, (0.3, 1.0, 2.0, 3.0)
 
 
 def pixels(pictures: np.ndarray, grey: np.ndarray) -> torch.Tensor:
@@ -162,6 +162,6 @@ def lay_out_head(head: Any, sums: torch.nn.Conv2d, cells: int, table: np.ndarray
         head.fc2.weight[:, used:].mul_(0.1)
         for j, (knot, bend) in enumerate(zip(_KNOTS, bends, strict=True)):
             units = slice(j * KINDS, (j + 1) * KINDS)
-            head.fc1.weight[units] = _HIDDEN_PER_UNIT * weight
-            head.fc1.bias[units] = _HIDDEN_PER_UNIT * (bias - knot)
-            head.fc2.weight[:, units] = (bend / _HIDDEN_PER_UNIT).T
+            head.fc1.weight[units] = _STEEPNESS * weight
+            head.fc1.bias[units] = _STEEPNESS * (bias - knot)
+            head.fc2.weight[:, units] = (bend / _STEEPNESS).T

@@ -26,7 +26,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from schemas.errors import WrongData, WrongRequest
-from stages.stream.files import FULL, leads_to, mark_open, read_only, unlink_if_free
+from stages.store import FULL
+from stages.stream.files import leads_to, mark_open, read_only, unlink_if_free
 
 _LOCK = ".lock"
 _SHARD, _PARTIAL = re.compile(r"[0-9a-f]{64}"), re.compile(r"\.tmp-[0-9a-f]{64}")

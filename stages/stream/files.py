@@ -1,14 +1,11 @@
 """Descriptors of fetched shards: hash them while they grow, open them again, remove them when nobody has them."""
 
 import contextlib
-import errno
 import fcntl
 import hashlib
 import os
 from pathlib import Path
 
-FULL = (errno.ENOSPC, errno.EDQUOT)
-"""What the system says of a full disk and of a used-up quota."""
 _AT_ONCE = 1 << 20
 
 

@@ -15,11 +15,12 @@ from pydantic import ValidationError
 from schemas.errors import WrongData, WrongRequest
 from schemas.manifest import FolderIndex, Manifest
 from schemas.stream import SourceConfig
+from stages.shard.run import INDEX
 from stages.store import Store, digest
 from stages.stream.members import ShardIndex
 
 BUILD_MANIFEST = "manifest.json"
-BUILD_INDEX = "shards/index.parquet"
+
 FOLDER = ".pairmill"
 """Where `pairmill index` puts the index of a folder, unless told otherwise."""
 
@@ -101,20 +102,19 @@ def _open_build(config: SourceConfig, store: Store, raw: dict[str, Any]) -> Sour
     except ValidationError as error:
         raise _unreadable(store, "a manifest", error, _AGAIN) from error
     entries = {e.path: e for e in [*manifest.shards, *manifest.files]}
-    with store.open(BUILD_INDEX) as f:
+    with store.open(INDEX) as f:
         table = pq.ParquetFile(f, read_dictionary=["shard", "split"]).read(columns=["shard", "split"])
-    counts = _counts(table["shard"])
-    splits = _splits(table)
+    shards = _shards(table)
     facts = []
-    for name, samples in counts.items():
+    for name, split, samples in shards:
         stem = f"shards/{name.removesuffix('.tar')}"
         tar, index = entries.get(f"{stem}.tar"), entries.get(f"{stem}.parquet")
         if tar is None or index is None:
-            raise WrongData(f"{store.url}: {BUILD_INDEX} names {name}, the manifest does not", _AGAIN)
-        if config.split in (None, splits[name]):
+            raise WrongData(f"{store.url}: {INDEX} names {name}, the manifest does not", _AGAIN)
+        if config.split in (None, split):
             facts.append(ShardFacts(tar.path, tar.bytes, tar.sha256, samples, index.path, index.sha256))
     if not facts and config.split is not None:
-        known = ", ".join(sorted(set(splits.values()))) or "none"
+        known = ", ".join(sorted({split for _, split, _ in shards})) or "none"
         raise WrongRequest(f"{config.path} has no split {config.split!r}", f"it has: {known}")
     source = Source(config, store, store, facts)
     if config.where is not None:
@@ -158,19 +158,10 @@ def _json(store: Store, name: str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _counts(column: pa.ChunkedArray) -> dict[str, int]:
-    """Value → how often, in order of first appearance."""
-    return {str(value): int(count) for value, count in zip(*_columns(column.value_counts()), strict=True)}
-
-
-def _columns(counted: Any) -> tuple[list[Any], list[Any]]:
-    return counted.field("values").to_pylist(), counted.field("counts").to_pylist()
-
-
-def _splits(table: pa.Table) -> dict[str, str]:
-    """The split of each shard."""
-    pairs = table.group_by(["shard", "split"], use_threads=False).aggregate([])
-    return {str(a): str(b) for a, b in zip(pairs["shard"].to_pylist(), pairs["split"].to_pylist(), strict=True)}
+def _shards(table: pa.Table) -> list[tuple[str, str, int]]:
+    """(name, split, samples) of each shard, in order of first appearance."""
+    counted = table.group_by(["shard", "split"], use_threads=False).aggregate([([], "count_all")])
+    return list(zip(*(counted[name].to_pylist() for name in ("shard", "split", "count_all")), strict=True))
 
 
 def _chosen(store: Store, where: str, names: list[str]) -> list[np.ndarray]:
@@ -179,10 +170,9 @@ def _chosen(store: Store, where: str, names: list[str]) -> list[np.ndarray]:
 
     con = open_readonly(store)
     try:
-        found: Any = query(con, f"SELECT shard, position FROM shards WHERE ({where}) ORDER BY shard, position")
-        table: pa.Table = found if isinstance(found, pa.Table) else found.to_arrow_table()
+        table = query(con, f"SELECT shard, position FROM shards WHERE ({where}) ORDER BY shard, position")
     finally:
         con.close()
-    shard = np.asarray(table["shard"].to_numpy(), object)
+    shard = np.asarray(table["shard"].to_pylist(), object)
     position = np.asarray(table["position"], np.int64)
     return [position[shard == name] for name in names]

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from schemas.stream import RemoteConfig
-from stages.stream.files import FULL, FileHash
+from stages.store import FULL
+from stages.stream.files import FileHash
 from stages.stream.objects import Connection, SizeDiffers, StoredObject
 
 RANGE_BYTES = 32 << 20

@@ -1,10 +1,8 @@
 """Lost files and full disks in mid-build: a clear error, nothing half committed, and the same command goes on."""
 
 import json
-import os
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -38,20 +36,6 @@ def test_a_lost_file_of_the_build_is_made_again(
     (out / name).unlink()
     cli(*arguments(web, out))
     assert result(out) == undisturbed
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of its own, 1 MB; skipped where the test may not mount one."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
-    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("mounting a small file system needs root")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 def test_a_full_disk_stops_and_resumes(web: Web, cli: Cli, undisturbed: dict[str, str], small_disk: Path) -> None:

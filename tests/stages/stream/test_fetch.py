@@ -377,20 +377,6 @@ def test_a_full_disk_under_the_cache_that_all_is_read_from(
     os.close(fd)
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of its own, 1 MB; skipped where the test may not mount one."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
-    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("mounting a small file system needs root")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
 def test_a_really_full_disk(web: tuple[Hostile, str], small_disk: Path) -> None:
     state, url = web
     subject, other = fetcher(url, cache=str(small_disk)), facts(DATA[::-1], "/other.tar")
