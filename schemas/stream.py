@@ -110,6 +110,8 @@ class StreamConfig(StageConfig):
     @model_validator(mode="after")
     def _names(self) -> Self:
         names = [s.label for s in self.sources]
+        if self.decode is not None and "image" not in self.members:
+            raise ValueError(f"decode needs the image, members are {self.members}: add 'image', or leave decode out")
         if len(set(names)) != len(names):
             raise ValueError(f"two sources are called {max(names, key=names.count)!r}: give them a name")
         for step in self.curriculum:

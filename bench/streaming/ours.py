@@ -8,6 +8,7 @@ from torch.utils.data import DataLoader
 from bench.streaming.readers import Batch, Epochs, loaded
 from bench.streaming.setting import Setting
 from schemas.stream import DecodeConfig, RemoteConfig, SourceConfig, StreamConfig
+from stages.stream.source import open_source
 from stages.stream.torch_stream import Stream
 
 
@@ -23,11 +24,12 @@ def opened(setting: Setting) -> Epochs:
 
     def epoch(number: int) -> Iterator[Batch]:
         config = StreamConfig(sources=[source], seed=number, **settings)
-        for batch in DataLoader(Stream(config), batch_size=None, num_workers=setting.workers):
+        for batch in DataLoader(Stream(config, sources=opened_once), batch_size=None, num_workers=setting.workers):
             if decode is None:
                 yield {"txt": batch.text, "jpg": batch.members["image"], "json": batch.members["json"]}
             else:
                 yield {"txt": batch.text, "image": batch.image}
 
     source = SourceConfig(path=setting.root)
+    opened_once = [open_source(source)]  # as a run of many epochs: a shard's sha256 is compared in the first
     return epoch

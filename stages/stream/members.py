@@ -72,10 +72,12 @@ class ShardIndex:
         row = np.repeat(np.arange(len(lists)), np.asarray(pc.list_value_length(lists)))
         flat = lists.flatten()
         ext, offset, size = (flat.field(name) for name in ("ext", "offset", "size"))
-        endings = np.asarray(ext.to_numpy(zero_copy_only=False), object)
+        coded = ext.dictionary_encode()
+        endings, code = [str(e) for e in coded.dictionary.to_pylist()], _ints(coded.indices)
         offset, size = _ints(offset), _ints(size)
-        found = {str(e): np.flatnonzero(endings == e) for e in dict.fromkeys(endings.tolist())}
-        pictures = np.flatnonzero(np.isin([str(e).rsplit(".", 1)[-1].lower() for e in endings], IMAGE_ENDINGS))
+        found = {ending: np.flatnonzero(code == i) for i, ending in enumerate(endings)}
+        of_pictures = [i for i, e in enumerate(endings) if e.rsplit(".", 1)[-1].lower() in IMAGE_ENDINGS]
+        pictures = np.flatnonzero(np.isin(code, of_pictures))
         found[IMAGE] = pictures[np.unique(row[pictures], return_index=True)[1]]
         places: dict[str, Places] = {}
         for member, at in found.items():

@@ -25,6 +25,9 @@ class Drawn:
     def __len__(self) -> int:
         return len(self.row)
 
+    def __getitem__(self, part: slice) -> "Drawn":
+        return Drawn(self.source[part], self.epoch[part], self.shard[part], self.row[part])
+
 
 class Sequence:
     """One global order, a pure function of (sample counts, seed, epoch, mixture).
@@ -42,9 +45,10 @@ class Sequence:
         """Samples in the whole stream; None: endless."""
         return self.mixture.total
 
-    def at(self, start: int, stop: int) -> Drawn:
-        """Positions start … stop − 1; shorter where the stream ends."""
-        source, draw = self.mixture.draws(start, stop)
+    def at(self, *stretches: tuple[int, int]) -> Drawn:
+        """Positions start … stop − 1 of each stretch, one after the other; shorter where the stream ends."""
+        drawn = [self.mixture.draws(start, stop) for start, stop in stretches]
+        source, draw = (np.concatenate(part) for part in zip(*drawn, strict=True))
         sizes = np.asarray(self.mixture.sizes)[source]
         epoch, place = draw // sizes, draw % sizes
         shard, row = np.empty_like(place), np.empty_like(place)

@@ -8,8 +8,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from schemas.errors import WrongData
-from schemas.stream import RemoteConfig
+from schemas.stream import RemoteConfig, StreamConfig
 from stages.stream.members import ShardIndex
 from stages.stream.source import Source
 
@@ -23,10 +25,27 @@ _SPARE = 2
 
 @dataclass(frozen=True, slots=True)
 class OpenShard:
-    """A shard's bytes, mapped, and where its samples' members lie in them."""
+    """A shard's bytes, mapped, and where the streamed samples' members lie in them.
+
+    Plain lists: reading three members of a sample here and there in numpy arrays costs several times as much.
+    """
 
     data: memoryview
-    index: ShardIndex
+    sample_ids: list[str]
+    starts: dict[str, list[int]]
+    stops: dict[str, list[int]]
+    """Of each member; −1: that sample has none."""
+
+    @classmethod
+    def of(cls, data: memoryview, index: ShardIndex, members: Sequence[str], chosen: np.ndarray | None) -> "OpenShard":
+        """`chosen`: the rows that are streamed; None: all."""
+        rows = slice(None) if chosen is None else chosen
+        starts, stops = {}, {}
+        for member in members:
+            places = index.places(member)
+            offsets, sizes = places.offsets[rows], places.sizes[rows]
+            starts[member], stops[member] = offsets.tolist(), np.where(sizes < 0, -1, offsets + sizes).tolist()
+        return cls(data, index.sample_ids[rows].tolist(), starts, stops)
 
 
 class OpenShards:
@@ -35,12 +54,12 @@ class OpenShards:
     Bytes are read where they lie: members are slices of the map, which lives as long as any slice of it.
     """
 
-    def __init__(self, sources: Sequence[Source], remote: RemoteConfig, check: bool) -> None:
-        self._sources, self._check = sources, check
-        self._fetchers = [None if s.tars.local else _fetcher(s.tars, remote, check) for s in sources]
+    def __init__(self, sources: Sequence[Source], config: StreamConfig) -> None:
+        remote = config.remote
+        self._sources, self._check, self._members = sources, config.check, config.members
+        self._fetchers = [None if s.tars.local else _fetcher(s.tars, remote, self._check) for s in sources]
         self._pool = ThreadPoolExecutor(max(1, remote.ahead), thread_name_prefix="shards")
         self._open: dict[tuple[int, int], Future[OpenShard]] = {}
-        self._checked: set[tuple[int, int]] = set()
         self._ahead = remote.ahead
 
     def __getitem__(self, key: tuple[int, int]) -> OpenShard:
@@ -85,12 +104,12 @@ class OpenShards:
             data = memoryview(mmap.mmap(fd, size, prot=mmap.PROT_READ))
         finally:
             os.close(fd)
-        if self._check and fetcher is None and key not in self._checked:
+        if self._check and fetcher is None and not source.checked[key[1]]:
             found = hashlib.sha256(data).hexdigest()  # releases the GIL
             if found != facts.sha256:
                 raise WrongData(f"{name} has sha256 {found[:12]}…, its manifest says {facts.sha256[:12]}…", _REMEDY)
-        self._checked.add(key)
-        return OpenShard(data, index)
+            source.checked.set(key[1])
+        return OpenShard.of(data, index, self._members, None if source.rows is None else source.rows[key[1]])
 
 
 def _fetcher(store: "Store", config: RemoteConfig, check: bool) -> "Fetcher":

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import mmap
 import posixpath
 from dataclasses import dataclass
 from typing import Any
@@ -39,6 +40,23 @@ class ShardFacts:
     index_sha256: str
 
 
+class Marks:
+    """A yes or no per shard; processes forked from the one that made them see each other's."""
+
+    def __init__(self, count: int) -> None:
+        self._map = mmap.mmap(-1, max(1, count))
+
+    def __getitem__(self, at: int) -> bool:
+        return self._map[at] != 0
+
+    def set(self, at: int) -> None:
+        self._map[at] = 1
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """All no again elsewhere."""
+        return Marks, (len(self._map),)
+
+
 class Source:
     """An opened dataset. Picklable: a worker process takes the lists along and opens files of its own."""
 
@@ -48,6 +66,8 @@ class Source:
         self.facts = facts
         self.rows: list[np.ndarray] | None = None
         """Where a condition chooses: of each shard, the rows that are streamed."""
+        self.checked = Marks(len(facts))
+        """Shards whose sha256 was compared and is right."""
         self._of_build = indexes is tars
 
     @property

@@ -26,10 +26,9 @@ def _table(batch: Batch, labels: list[str]) -> pa.Table:
         "sample_id": pa.array(batch.sample_id, pa.string()),
         "source": pa.DictionaryArray.from_arrays(pa.array(batch.source, pa.int32()), pa.array(labels)),
     }
+    if batch.image is not None:
+        columns[IMAGE] = pa.FixedShapeTensorArray.from_numpy_ndarray(batch.image)
     for name, found in batch.members.items():
-        if name == IMAGE and batch.image is not None:
-            columns[name] = pa.FixedShapeTensorArray.from_numpy_ndarray(batch.image)
-        else:
-            column = pa.array([None if m is None else bytes(m) for m in found], pa.binary())
-            columns[name] = column.cast(pa.string()) if name in _TEXT else column
+        column = pa.array([None if m is None else bytes(m) for m in found], pa.binary())
+        columns[name] = column.cast(pa.string()) if name in _TEXT else column
     return pa.table(columns)

@@ -10,7 +10,7 @@ A state taken after a whole step is that of the whole run: any number of ranks a
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
@@ -19,9 +19,10 @@ from schemas.stream import StreamConfig
 from stages.stream.batches import Batch, BatchReader
 from stages.stream.report import SourceReport, drawn
 from stages.stream.sequence import Sequence
-from stages.stream.source import open_source
+from stages.stream.source import Source, open_source
 from stages.stream.state import resumed, state_at
 from stages.stream.topology import Topology, topology_of_process
+from stages.stream.travel import Travelling
 
 
 class Stream(IterableDataset[Batch]):
@@ -29,13 +30,15 @@ class Stream(IterableDataset[Batch]):
 
     For DataLoader: `DataLoader(stream, batch_size=None, num_workers=n)`; a loader of torch does not tell the stream how
     far its consumer is, so pass the last batch's `after` to `state_dict`, or use `loader`, which does. Sources are
-    opened once, here; `topology` is by default that of torch.distributed or torchrun when iteration begins.
+    opened once, here, or given; `topology` is by default that of torch.distributed or torchrun when iteration begins.
     """
 
-    def __init__(self, config: StreamConfig, topology: Topology | None = None) -> None:
+    def __init__(
+        self, config: StreamConfig, topology: Topology | None = None, sources: list[Source] | None = None
+    ) -> None:
         super().__init__()
         self.config, self._topology = config, topology
-        self.sources = [open_source(s) for s in config.sources]
+        self.sources = sources if sources is not None else [open_source(s) for s in config.sources]
         self.sequence = Sequence([s.counts for s in self.sources], config)
         self.position = 0
         self.changes: list[str] = []
@@ -49,7 +52,9 @@ class Stream(IterableDataset[Batch]):
                 batch.image = torch.from_numpy(batch.image)
             if info is None:
                 self.position = batch.after
-            yield batch
+                yield batch
+            else:
+                yield cast(Batch, Travelling(batch))  # the other process gets a Batch
 
     def loader(self, workers: int = 0, **options: Any) -> Iterator[Batch]:
         """Batches through a DataLoader with worker processes; keeps the stream's position. `options`: DataLoader's."""

@@ -91,6 +91,6 @@ def test_upcoming_is_what_comes(make_build: MakeBuild) -> None:
     reader = BatchReader(config(make_build(samples=22), repeats=3))
     sequence: Sequence = reader.sequence
     for position in range(0, 66, 5):
-        drawn = sequence.at(position, position + 8)
+        drawn = sequence.at((position, position + 8))
         needed = set(zip(drawn.source.tolist(), drawn.shard.tolist(), strict=True))
         assert needed <= set(sequence.upcoming(position)), position

@@ -1,10 +1,11 @@
 """The stream inside torch's DataLoader and inside Ray Train."""
 
+import mmap
 from pathlib import Path
 
 import pytest
 
-from stages.stream.batches import BatchReader
+from stages.stream.batches import Batch, BatchReader
 from stages.stream.topology import Topology
 from stages.stream.torch_stream import Stream
 from tests.stages.stream.conftest import MakeBuild, config
@@ -20,6 +21,23 @@ def test_a_stock_dataloader_gives_the_sequence(make_build: MakeBuild, workers: i
     batches = list(DataLoader(Stream(settings), batch_size=None, num_workers=workers))
     assert [batch.sample_id for batch in batches] == alone
     assert all(b.image.dtype == torch.uint8 and b.image.shape[1:] == (16, 16, 3) for b in batches)
+
+
+@pytest.mark.parametrize("shared_from", [0, 1 << 30])
+def test_members_travel_whole(make_build: MakeBuild, monkeypatch: pytest.MonkeyPatch, shared_from: int) -> None:
+    from stages.stream import travel
+
+    monkeypatch.setattr(travel, "_SHARED_FROM", shared_from)
+    monkeypatch.setattr(travel, "_PIECES", 5)
+    settings = config(make_build(samples=30), members=["image", "txt", "cls"])
+    here = [as_bytes(batch) for batch in BatchReader(settings)]
+    batches = list(Stream(settings).loader(2))  # all held at once
+    assert [as_bytes(batch) for batch in batches] == here
+    assert isinstance(batches[0].members["image"][0].obj, mmap.mmap if shared_from == 0 else bytes)
+
+
+def as_bytes(batch: Batch) -> dict[str, list[bytes | None]]:
+    return {name: [None if m is None else bytes(m) for m in found] for name, found in batch.members.items()}
 
 
 @pytest.mark.parametrize("workers", [0, 2])
