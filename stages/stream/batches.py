@@ -21,7 +21,7 @@ from stages.stream.members import IMAGE
 from stages.stream.sequence import Drawn, Sequence
 from stages.stream.shards import OpenShards
 from stages.stream.source import Source, open_source
-from stages.stream.topology import Span, Topology, spans, topology_of_process
+from stages.stream.topology import Span, Topology, spans, stretches, topology_of_process
 
 _DRAWN_AT_ONCE = 1024  # samples
 _EXPECT_EVERY = 256  # samples between two looks at which shards come next
@@ -111,7 +111,7 @@ class BatchReader:
         """The samples of each span, several spans at once: a numpy call costs the same for 64 and for 1,000 of them."""
         at_once = max(1, _DRAWN_AT_ONCE // self.config.batch)
         while several := list(islice(wanted, at_once)):
-            drawn, first = self.sequence.at(*((span.start, span.stop) for span in several)), 0
+            drawn, first = self.sequence.at(*stretches(several)), 0
             for span in several:
                 last = first + span.stop - span.start
                 yield span, drawn[first:last]

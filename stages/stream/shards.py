@@ -45,7 +45,8 @@ class OpenShard:
             places = index.places(member)
             offsets, sizes = places.offsets[rows], places.sizes[rows]
             starts[member], stops[member] = offsets.tolist(), np.where(sizes < 0, -1, offsets + sizes).tolist()
-        return cls(data, index.sample_ids[rows].tolist(), starts, stops)
+        ids = index.sample_ids if chosen is None else [index.sample_ids[row] for row in chosen]
+        return cls(data, ids, starts, stops)
 
 
 class OpenShards:
@@ -83,8 +84,10 @@ class OpenShards:
             self._open.pop(key).cancel()
 
     def close(self) -> None:
+        for opened in self._open.values():
+            opened.cancel()  # cancel_futures=True fails at interpreter exit, where a forgotten reader is closed
         self._open.clear()
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._pool.shutdown(wait=False)
 
     def _begin(self, key: tuple[int, int]) -> None:
         self._open[key] = self._pool.submit(self._opened, key)

@@ -50,6 +50,13 @@ def spans(begin: int, total: int | None, batch: int, topology: Topology, drop_la
         step += topology.workers
 
 
+def stretches(several: list[Span]) -> list[tuple[int, int]]:
+    """(start, stop) of what they cover, neighbours as one; they are in order."""
+    starts, stops = [s.start for s in several], [s.stop for s in several]
+    gaps = [i for i in range(1, len(several)) if starts[i] != stops[i - 1]]
+    return [(starts[a], stops[b - 1]) for a, b in zip([0, *gaps], [*gaps, len(several)], strict=True)]
+
+
 def topology_of_process() -> Topology:
     """Rank and world size as torch.distributed has them, else as torchrun's environment says, else one rank."""
     import sys
