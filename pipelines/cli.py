@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from pipelines.store_errors import as_wrong_request
 from schemas.errors import PairmillError, WrongRequest
 
 app = typer.Typer(
@@ -34,9 +35,12 @@ def main() -> None:
     """Console entry: turns the errors meant for people into one line and an exit code."""
     try:
         app()
-    except PairmillError as error:
-        typer.echo(f"pairmill: {' '.join(str(error).split())}", err=True)
-        sys.exit(error.exit_code)
+    except Exception as error:
+        known = error if isinstance(error, PairmillError) else as_wrong_request(error)
+        if known is None:
+            raise
+        typer.echo(f"pairmill: {' '.join(str(known).split())}", err=True)
+        sys.exit(known.exit_code)
 
 
 def _emit(data: Any) -> None:
