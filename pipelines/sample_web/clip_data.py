@@ -21,7 +21,7 @@ from pipelines.sample_web.shapes import Colour, Shape
 
 TRAIN_SEED = 10_000_000
 HARD_KINDS = tuple(HardKind)
-GREY_CAPTIONS, GREY_PICTURES = 0.05, 0.3
+GREY_CAPTIONS, GREY_PICTURES = 0.05, 0.15
 """Shares without colours; pictures more often, since a grey one teaches less."""
 _AT_ONCE = 500  # scenes per task of a worker process
 

@@ -61,21 +61,23 @@ class Seen(NamedTuple):
 
     def kinds(self) -> torch.Tensor:
         """Row of `clip_codes.directions` of each object, int64 (B, objects); of no meaning where there is none."""
-        return (self.places[..., 2] * len(Shape) + self.places[..., 3]).long()
+        colour, shape = self.places[..., 2], self.places[..., 3]
+        return torch.where(self.grey[:, None], KINDS + shape, colour * len(Shape) + shape).long()
 
 
 class Teachers:
     """1×1 convolutions over the tower's last two stages.
 
-    `places` (B, 1 + KINDS, 8, 8): is there an object in the cell, and of which kind. `sums` (B, KINDS, 4, 4): how many
-    of each kind lie in and around the cell; they add up to the picture's counts.
+    `places` (B, 1 + KINDS, 8, 8): is there an object in the cell, and of which kind. `sums` (B, KINDS + shapes, 4, 4):
+    how many of each kind, or of each shape where the picture is grey, lie in and around the cell; they add up to the
+    picture's counts.
     """
 
     def __init__(self, trunk: Any) -> None:
         self._found: dict[str, torch.Tensor] = {}
         channels = [info["num_chs"] for info in trunk.feature_info[-2:]]
         self.places = torch.nn.Conv2d(channels[0], 1 + KINDS, 1)
-        self.sums = torch.nn.Conv2d(channels[1], KINDS, 1)
+        self.sums = torch.nn.Conv2d(channels[1], KINDS + len(Shape), 1)
         for name, stage in zip(("places", "sums"), trunk.stages[-2:], strict=True):
             stage.register_forward_hook(lambda module, args, out, name=name: self._found.update({name: out}))
 
@@ -109,18 +111,12 @@ def place_loss(logits: torch.Tensor, seen: Seen) -> torch.Tensor:
 
 def sums_loss(predicted: torch.Tensor, seen: Seen) -> torch.Tensor:
     """Squared errors per picture: of each cell's sums, an object counting for the four nearest cells, and of all."""
-    target = _spread(predicted, seen)
-    coloured = ~seen.grey
-    error = predicted[coloured] - target[coloured]
-    loss = error.square().sum((1, 2, 3)).mean() + error.sum((2, 3)).square().sum(1).mean()
-    if seen.grey.any():
-        of_shapes = (predicted - target)[seen.grey].unflatten(1, (len(Colour), len(Shape))).sum((1, 3, 4))
-        loss = loss + 0.5 * of_shapes.square().sum(1).mean()
-    return loss
+    error = predicted - _spread(predicted, seen)
+    return error.square().sum((1, 2, 3)).mean() + error.sum((2, 3)).square().sum(1).mean()
 
 
 def _spread(like: torch.Tensor, seen: Seen) -> torch.Tensor:
-    """Objects as bilinear weights on the four nearest cell centres: shaped as `like`, (B, KINDS, n, n)."""
+    """Objects as bilinear weights on the four nearest cell centres: shaped as `like`, (B, kinds, n, n)."""
     n = like.shape[-1]
     at = (seen.located(n) - 0.5).clamp(0, n - 1)
     corner = at.floor().clamp(max=n - 2).long()
@@ -138,30 +134,31 @@ def _spread(like: torch.Tensor, seen: Seen) -> torch.Tensor:
 
 def code_loss(embedding: torch.Tensor, codes: torch.Tensor, wrong: torch.Tensor, possible: torch.Tensor) -> Any:
     """Nearer to its own code (B, D) than to the batch's others and to its hard negatives' `wrong` (B, K, D), where
-    `possible` (B, K); and near to it."""
+    `possible` (B, K); and near to it, the farthest most: the lowest scores of true pairs decide every threshold."""
     embedding = normalize(embedding.float(), dim=-1)
     own = torch.einsum("bd,bkd->bk", embedding, wrong).masked_fill(~possible, _NEVER)
     logits = _SHARPNESS * torch.cat([embedding @ codes.T, own], 1)
-    near = 1 - (embedding * codes).sum(1).mean()
-    return cross_entropy(logits.clamp(min=_NEVER), torch.arange(len(codes))) + 3 * near
+    far = 1 - (embedding * codes).sum(1)
+    return cross_entropy(logits.clamp(min=_NEVER), torch.arange(len(codes))) + (3 * far + 4 * far.square()).mean()
 
 
 def lay_out_head(head: Any, sums: torch.nn.Conv2d, cells: int, table: np.ndarray) -> None:
-    """Start the tower's head (Linear, GELU, Linear; at least 4 × KINDS hidden units) from what the sums say.
+    """Start the tower's head (Linear, GELU, Linear; at least 4 hidden units for each sum) from what the sums say.
 
     Hidden unit (j, k) is the ramp max(0, count of kind k − knot j), written with a sharp GELU; the second layer joins
     the ramps to a broken line through the codes of 1, 2, 3 and 4 of the kind. Training goes on from there.
     """
     weight, bias = sums.weight.data[:, :, 0, 0] * cells, sums.bias.data * cells  # pyright: ignore[reportOptionalMemberAccess]
-    codes = [torch.from_numpy(table[:KINDS, n]) for n in range(len(_KNOTS))]
+    kinds = len(bias)
+    codes = [torch.from_numpy(table[:kinds, n]) for n in range(len(_KNOTS))]
     slopes = [codes[0] / (1 - _KNOTS[0]), *(b - a for a, b in pairwise(codes))]
     bends = [slopes[0], *(b - a for a, b in pairwise(slopes))]
-    used = KINDS * len(_KNOTS)
+    used = kinds * len(_KNOTS)
     with torch.no_grad():
         head.fc1.weight[used:].mul_(0.1)
         head.fc2.weight[:, used:].mul_(0.1)
         for j, (knot, bend) in enumerate(zip(_KNOTS, bends, strict=True)):
-            units = slice(j * KINDS, (j + 1) * KINDS)
+            units = slice(j * kinds, (j + 1) * kinds)
             head.fc1.weight[units] = _STEEPNESS * weight
             head.fc1.bias[units] = _STEEPNESS * (bias - knot)
             head.fc2.weight[:, units] = (bend / _STEEPNESS).T

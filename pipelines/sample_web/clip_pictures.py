@@ -16,7 +16,7 @@ from pipelines.sample_web.scenes import make_scene
 if TYPE_CHECKING:
     from PIL.Image import Image as PilImage
 
-SHOWN_EVERY = 4
+SHOWN_EVERY = 2
 """Of the training scenes, each so-manieth is drawn as a build shows it, which costs ten times as much."""
 
 _VARIETY = (

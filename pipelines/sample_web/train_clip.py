@@ -31,7 +31,7 @@ class TrainConfig:
     scenes: int = 80_000
     looks: float = 2.5
     """Epochs of the image tower's trunk with its teachers alone."""
-    epochs: float = 2.0
+    epochs: float = 6.0
     """Epochs of the whole image tower on codes."""
     text_epochs: float = 1.5
     """Epochs of the text tower, each with new captions."""
