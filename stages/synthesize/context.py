@@ -1,0 +1,47 @@
+"""What is known of a sample when a conversation about it is written or checked."""
+
+from dataclasses import dataclass, field
+
+from schemas.sample import Box
+
+
+@dataclass(frozen=True, slots=True)
+class TextLine:
+    """A line of text in the picture, as OCR read it; pixels as in `Box`."""
+
+    text: str
+    x: float
+    y: float
+    w: float
+    h: float
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """One sample's captions, boxes and text lines. `width`, `height`: pixels of the picture the boxes refer to."""
+
+    sample_id: str
+    width: int
+    height: int
+    captions: tuple[str, ...] = ()
+    boxes: tuple[Box, ...] | None = None
+    """None: nobody looked. Empty: nothing of `vocabulary` is there."""
+    vocabulary: frozenset[str] = field(default_factory=frozenset[str])
+    """Labels that whoever made the boxes would have boxed wherever they occur (COCO's 80 …): only for these can
+    absence and counts be decided. Empty: boxes are examples, absence is unknown."""
+    texts: tuple[TextLine, ...] | None = None
+    """None: nobody read it. Empty: there is no text."""
+    language: str = "en"
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A conversation as it was written, before it is checked. Turns: (role, text), from the first."""
+
+    kind: str
+    turns: tuple[tuple[str, str], ...]
+    language: str = "en"
+    finish_reason: str = "stop"
+    """As the endpoint said: stop, length, content_filter."""
+    evidence: tuple[tuple[str, ...], ...] = ()
+    """What each turn rests on, parallel to `turns`, as `Turn.evidence` spells it; empty where the teacher named none."""
