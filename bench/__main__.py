@@ -6,6 +6,7 @@ import sys
 BENCHMARKS: dict[str, str] = {
     "dedup": "bench.dedup",
     "download": "bench.download",
+    "lies": "bench.lies",
     "photos": "bench.photos",
     "plan_pool": "bench.plan_pool",
     "shuffle": "bench.shuffle",

@@ -1,0 +1,72 @@
+"""Text as sentences and tokens. English and Chinese punctuation; no model, no dictionary."""
+
+import re
+from dataclasses import dataclass
+
+_ABBREVIATIONS = frozenset({"mr", "mrs", "ms", "dr", "st", "vs", "e.g", "i.e", "etc", "no", "approx"})
+_END = re.compile(r"(?<=[.!?])[\"'”’)\]]*\s+|(?<=[。！？])|\n+")
+_TOKEN = re.compile(r"[^\W_]+(?:[-'’.][^\W\d_]+)*|[^\w\s]")
+
+NUMBERS: dict[str, int] = {
+    "zero": 0, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9,
+    "ten": 10, "eleven": 11, "twelve": 12, "thirteen": 13, "fourteen": 14, "fifteen": 15, "sixteen": 16,
+    "seventeen": 17, "eighteen": 18, "nineteen": 19, "twenty": 20,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """`tokens`: lower case, punctuation marks as tokens of their own."""
+
+    text: str
+    tokens: tuple[str, ...]
+
+    @property
+    def asks(self) -> bool:
+        return self.text.rstrip("\"'”’)] ").endswith(("?", "？"))
+
+
+def sentences(text: str) -> list[Sentence]:
+    """In order; an abbreviation or a list number ends none."""
+    found: list[str] = []
+    for piece in _END.split(text):
+        if not piece or not piece.strip():
+            continue
+        if found and _runs_on(found[-1]):
+            found[-1] = f"{found[-1]} {piece.strip()}"
+        else:
+            found.append(piece.strip())
+    return [Sentence(s, tokens(s)) for s in found]
+
+
+def _runs_on(text: str) -> bool:
+    if not text.endswith("."):
+        return False
+    last = text.rsplit(maxsplit=1)[-1].rstrip(".").lower()
+    return last in _ABBREVIATIONS and not (last == "no" and len(text.split()) == 1)
+
+
+def tokens(text: str) -> tuple[str, ...]:
+    return tuple(t.replace("’", "'") for t in _TOKEN.findall(text.lower()))
+
+
+def is_word(token: str) -> bool:
+    return token[:1].isalnum()
+
+
+def number(token: str) -> int | None:
+    """`three` and `3`; None for anything else, and for numbers that are no count (1990)."""
+    if token.isascii() and token.isdigit() and len(token) <= 2:
+        return int(token)
+    return NUMBERS.get(token)
+
+
+def normal(text: str) -> str:
+    """Lower-case letters and digits, one space between runs: what two texts are compared by."""
+    return " ".join(t for t in tokens(text.casefold()) if is_word(t))
+
+
+def shown(text: str, limit: int = 120) -> str:
+    """Evidence, short and on one line."""
+    line = " ".join(text.split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"
