@@ -113,6 +113,12 @@ class Facts:
             return None
         return len(found)
 
+    def several(self, noun: str) -> bool:
+        """Whether at least two are surely there; for that the vocabulary is not needed."""
+        boxes = self.context.boxes or ()
+        found = [boxes[i] for i in self.instances(noun) if i in self.visible][:CROWD]
+        return any(_overlap(a, b) <= SAME for a, b in combinations(found, 2))
+
     def absent(self, noun: str) -> bool:
         return self.count(noun) == 0
 

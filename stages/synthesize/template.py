@@ -109,19 +109,30 @@ class Desk:
 
     def exists(self, noun: str, rng: Random) -> Exchange:
         found = self.facts.instances(noun)
-        several = (self.facts.count(noun) or 1) > 1
         label = self.say(noun)
         evidence = tuple(f"box:{i}" for i in found)
-        return Exchange(phrases.whether(label, rng), phrases.yes(label, several, rng), evidence, True)
+        answer = phrases.yes(label, self.facts.several(noun), rng)
+        return Exchange(phrases.whether(label, rng), answer, evidence, True)
 
     def lacks(self, noun: str, rng: Random) -> Exchange:
         label = self.say(noun)
         return Exchange(phrases.whether(label, rng), phrases.no(label, rng), (f"absent:{noun}",), False)
 
-    def nouns_once(self) -> list[tuple[str, int]]:
-        """Labels that occur exactly once, with their visible box, in the boxes' order."""
-        found = [(noun, self.facts.only(noun)) for noun in self.facts.nouns if noun not in self.config.uncounted]
-        return [(noun, index) for noun, index in found if index is not None]
+    @cached_property
+    def heads(self) -> list[str]:
+        """What is left of the visible boxes' labels without their colours."""
+        stated = [self.facts.colour(i) for i in sorted(self.facts.visible)]
+        heads = dict.fromkeys(found[1] for found in stated if found)
+        return [head for head in heads if head in self.facts.spelling]
+
+    def once(self) -> list[tuple[str, int]]:
+        """Visible boxes that one name fits alone, each with that name: the label, or the label without its colour."""
+        found: dict[int, str] = {}
+        for noun in (*self.facts.nouns, *self.heads):
+            index = None if noun in self.config.uncounted else self.facts.only(noun)
+            if index is not None:
+                found.setdefault(index, noun)
+        return [(noun, index) for index, noun in sorted(found.items())]
 
 
 def write(context: Context, config: TemplateConfig, statistics: Statistics | None = None) -> list[Draft]:
@@ -157,8 +168,7 @@ def _vqa(desk: Desk, rng: Random) -> list[Exchange]:
     most = desk.config.questions
     pairs = min(len(here), len(gone), max(most // 3, 1))
     found = [desk.exists(noun, rng) for noun in here[:pairs]] + [desk.lacks(noun, rng) for noun in gone[:pairs]]
-    found = found if len(found) <= most else []
-    others = _colours(desk, rng)
+    found, others = found if len(found) <= most else [], _colours(desk, rng)
     unasked = [noun for noun in desk.facts.nouns if noun not in here[:pairs]]
     choice = _choice(desk, (unasked, gone[pairs:]), rng)
     others = ([choice] if choice else []) + others
@@ -199,9 +209,7 @@ def _choice(desk: Desk, nouns: tuple[list[str], list[str]], rng: Random) -> Exch
 
 def _counting(desk: Desk, rng: Random) -> list[Exchange]:
     """Each label that can be counted, its noun without the colour, and at times one that is not there."""
-    heads = [stated[1] for i in sorted(desk.facts.visible) if (stated := desk.facts.colour(i))]
-    nouns = [noun for noun in dict.fromkeys([*desk.facts.nouns, *heads]) if noun in desk.facts.spelling]
-    nouns = [noun for noun in nouns if noun not in desk.config.uncounted]
+    nouns = [noun for noun in dict.fromkeys([*desk.facts.nouns, *desk.heads]) if noun not in desk.config.uncounted]
     nouns = [noun for noun in nouns if number(desk.say(noun)) in (Number.single, Number.pair)]
     rng.shuffle(nouns)
     found: list[Exchange] = []
@@ -220,8 +228,9 @@ def _counting(desk: Desk, rng: Random) -> list[Exchange]:
 
 
 def _relation(desk: Desk, rng: Random) -> list[Exchange]:
-    """Pairs of objects that occur once; of four, one is asked with the answer yes, one with no, two openly."""
-    pairs = list(combinations(desk.nouns_once(), 2))
+    """Of four pairs, two are asked with the answers yes and no, two openly; a lone one openly, or both ways round."""
+    objects = desk.once()
+    pairs = list(combinations(rng.sample(objects, min(len(objects), 30)), 2))
     rng.shuffle(pairs)
     boxes, found = desk.context.boxes or (), []
     for pair in pairs:
@@ -229,11 +238,15 @@ def _relation(desk: Desk, rng: Random) -> list[Exchange]:
         sides = relation(boxes[one[1]], boxes[other[1]], desk.context.width, desk.context.height)
         if sides:
             found.append((one, other, [side for side in Relation if side in sides]))
+    if len(found) == 1 and rng.random() < 0.5:
+        found += [(other, one, [OPPOSITE[side] for side in sides]) for one, other, sides in found]
     found = found[: desk.config.questions]
     asked: list[Exchange] = []
     for rank, (one, other, sides) in enumerate(found):
-        form = _yes_no if rank < (len(found) + 2) // 4 * 2 else _open
-        asked.append(form(desk, (one, other), sides, rank % 2 == 0, rng))
+        if rank < (len(found) + 2) // 4 * 2:
+            asked.append(_yes_no(desk, (one, other), sides, rank % 2 == 0, rng))
+        else:
+            asked.append(_open(desk, (one, other), sides, rng))
     rng.shuffle(asked)
     return asked
 
@@ -253,12 +266,12 @@ def _yes_no(desk: Desk, pair: Pair, sides: list[Relation], truth: bool, rng: Ran
     return Exchange(question, answer, (f"box:{i}", f"box:{j}"), truth)
 
 
-def _open(desk: Desk, pair: Pair, sides: list[Relation], openly: bool, rng: Random) -> Exchange:
+def _open(desk: Desk, pair: Pair, sides: list[Relation], rng: Random) -> Exchange:
     """Where is it?, or a choice between the two sides of one axis."""
     (one, i), (other, j) = pair
     boxes = desk.context.boxes or ()
     above = stacked(boxes[i], boxes[j])
-    if openly:
+    if rng.random() < 0.5:
         question = phrases.where(desk.say(one), desk.say(other), rng)
     else:
         sides = [rng.choice(sides)]
