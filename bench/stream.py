@@ -51,7 +51,7 @@ def run(args: list[str]) -> None:
             facts |= claims(measured)
     if {"memory", "first"} & set(asked.parts):
         facts |= _at_scale(many(asked.cache, asked.many, asked.many_per_shard), asked, Runner(asked.cache))
-    report("stream", rows(measured), facts)
+    report(asked.name, rows(measured), facts)
 
 
 def _settings(data: Data, asked: argparse.Namespace, store: ObjectStore | None) -> Iterator[Setting]:
@@ -157,6 +157,7 @@ def _parser() -> argparse.ArgumentParser:
     option("--stored-order", action="store_true", help="no shuffling anywhere")
     option("--many", type=int, default=1_000_000, help="tiny samples for memory and first sample")
     option("--many-per-shard", type=int, default=1000)
+    option("--name", default="stream", help="of the results: some parts can be run apart")
     option("--patience", type=float, default=600.0, help="seconds until a reader process is given up")
     return parser
 

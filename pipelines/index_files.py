@@ -19,7 +19,7 @@ from schemas.errors import WrongRequest
 from schemas.manifest import FolderIndex
 from stages.ahead import ahead
 from stages.store import Seal, Store, content_hash
-from stages.stream.source import BUILD_MANIFEST, FOLDER
+from stages.stream.source import BUILD_MANIFEST, FOLDER, FileFacts
 
 STAGE = "index"
 """What the seals of its files say."""
@@ -31,8 +31,7 @@ class Indexed:
 
     tar: FoundTar
     seal: Seal
-    sha256: str
-    """Of the index."""
+    file: FileFacts
 
 
 def where_of(tars: Store, index: Store) -> str:
@@ -105,7 +104,7 @@ def survey(index: Store, found: list[FoundTar], old: FolderIndex | None) -> tupl
     wanted = {tar.index: tar for tar in found}
     fresh: dict[str, Indexed] = {}
     names = sorted(there & wanted.keys())
-    for name, (seal, sha256, intact) in zip(
+    for name, (seal, file, intact) in zip(
         names, ahead(lambda n: _inspected(index, n, hashes.get(n)), names), strict=True
     ):
         tar = wanted[name]
@@ -114,21 +113,21 @@ def survey(index: Store, found: list[FoundTar], old: FolderIndex | None) -> tupl
                 f"{index.url}/{name} lies where the index of {tar.path} belongs, and is none", "choose another --out"
             )
         if seal is not None and intact and seal.fingerprint == tar.fingerprint:
-            fresh[tar.path] = Indexed(tar, seal, sha256)
+            fresh[tar.path] = Indexed(tar, seal, file)
     others = index.seals(sorted(there - wanted.keys()))
     return fresh, [name for name, seal in others.items() if seal is not None and seal.stage == STAGE]
 
 
-def _inspected(index: Store, name: str, promised: str | None) -> tuple[Seal | None, str, bool]:
-    """Seal and sha256 of a file, and whether it is what the manifest, or without one its own seal, promises."""
+def _inspected(index: Store, name: str, promised: str | None) -> tuple[Seal | None, FileFacts, bool]:
+    """Seal and facts of a file, and whether it is what the manifest, or without one its own seal, promises."""
     data = index.read_bytes(name)
-    sha256 = hashlib.sha256(data).hexdigest()
+    file = FileFacts(name, len(data), hashlib.sha256(data).hexdigest())
     try:
         parquet = pq.ParquetFile(io.BytesIO(data))
         seal = Seal.decode(parquet.metadata.metadata)
         if seal is None or seal.stage != STAGE:
-            return None, sha256, False
-        intact = sha256 == promised if promised is not None else content_hash(parquet.read()) == seal.content
+            return None, file, False
+        intact = file.sha256 == promised if promised is not None else content_hash(parquet.read()) == seal.content
     except (pa.ArrowInvalid, OSError, ValueError, KeyError):
-        return None, sha256, False
-    return seal, sha256, intact
+        return None, file, False
+    return seal, file, intact

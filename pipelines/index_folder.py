@@ -17,6 +17,7 @@ Raises WrongRequest where there is nothing to index or INDEX is somebody else's,
 no WebDataset, or hold one sample_id twice.
 """
 
+import hashlib
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -33,7 +34,7 @@ from stages.pool.ids import as_bytes
 from stages.store import Store, digest, sealed
 from stages.stream.foreign import Scanned, scan
 from stages.stream.headers import BLOCK
-from stages.stream.source import BUILD_MANIFEST, FOLDER
+from stages.stream.source import BUILD_MANIFEST, FOLDER, FileFacts
 
 _THREADS = 4
 """Tars read at once: hashing and waiting overlap, headers are parsed one at a time (the GIL). 8 MiB of memory each."""
@@ -166,7 +167,8 @@ def _committed(index: Store, tar: FoundTar, scanned: Scanned) -> Indexed:
     }
     seal = sealed(scanned.table, tar.fingerprint, STAGE, **extra)
     index.write_table(tar.index, scanned.table, seal)
-    return Indexed(tar, seal, index.sha256(tar.index))
+    data = index.read_bytes(tar.index)
+    return Indexed(tar, seal, FileFacts(tar.index, len(data), hashlib.sha256(data).hexdigest()))
 
 
 # ------------------------------------------------------------------------------ the whole
@@ -179,8 +181,9 @@ def _manifest(where: str, entries: list[Indexed]) -> FolderIndex:
             bytes=e.tar.bytes,
             sha256=e.seal.extra["sha256"],
             samples=e.seal.rows,
-            index=e.tar.index,
-            index_sha256=e.sha256,
+            index=e.file.path,
+            index_bytes=e.file.bytes,
+            index_sha256=e.file.sha256,
         )
         for e in entries
     ]

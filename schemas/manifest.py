@@ -43,6 +43,7 @@ class IndexedShard(BaseModel):
     samples: int
     index: str
     """Of its index, relative to the folder that holds the manifest."""
+    index_bytes: int
     index_sha256: str
 
 

@@ -59,6 +59,7 @@ class OpenShards:
         remote = config.remote
         self._sources, self._check, self._members = sources, config.check, config.members
         self._fetchers = [None if s.tars.local else _fetcher(s.tars, remote, self._check) for s in sources]
+        self._index_fetchers = [None if s.indexes.local else _fetcher(s.indexes, remote, False) for s in sources]
         self._pool = ThreadPoolExecutor(max(1, remote.ahead), thread_name_prefix="shards")
         self._open: dict[tuple[int, int], Future[OpenShard]] = {}
         self._ahead = remote.ahead
@@ -95,7 +96,8 @@ class OpenShards:
     def _opened(self, key: tuple[int, int]) -> OpenShard:
         source = self._sources[key[0]]
         facts = source.facts[key[1]]
-        index = source.index(key[1])
+        of_index = self._index_fetchers[key[0]]
+        index = source.index(key[1], None if of_index is None else of_index.read)
         fetcher = self._fetchers[key[0]]
         name = f"source {source.label!r}: {facts.path}"
         fd = _descriptor(source.tars.path(facts.path), name) if fetcher is None else fetcher.fetch(facts)

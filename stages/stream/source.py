@@ -5,6 +5,7 @@ import io
 import json
 import mmap
 import posixpath
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,17 +28,21 @@ FOLDER = ".pairmill"
 
 
 @dataclass(frozen=True, slots=True)
-class ShardFacts:
-    """A shard as its manifest promises it."""
+class FileFacts:
+    """A file as its manifest promises it; `path` is relative to its store."""
 
     path: str
-    """Relative to the source's store."""
     bytes: int
     sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class ShardFacts(FileFacts):
+    """A shard's tar, how many samples it has, and the Parquet file with the places of their members."""
+
     samples: int
-    index: str
-    """Parquet file with the places of its members, relative to the store of indexes."""
-    index_sha256: str
+    index: FileFacts
+    """In the store of indexes."""
 
 
 class Marks:
@@ -62,7 +67,7 @@ class Source:
 
     def __init__(self, config: SourceConfig, tars: Store, indexes: Store, facts: list[ShardFacts]) -> None:
         self.label = config.label
-        self.tars, self._indexes = tars, indexes
+        self.tars, self.indexes = tars, indexes
         self.facts = facts
         self.rows: list[np.ndarray] | None = None
         """Where a condition chooses: of each shard, the rows that are streamed."""
@@ -87,11 +92,14 @@ class Source:
         """Name → sha256 of each shard."""
         return {f.path: f.sha256 for f in self.facts}
 
-    def index(self, shard: int) -> ShardIndex:
-        """The places of one shard's members. Raises WrongData where its index is not the one of the manifest."""
+    def index(self, shard: int, read: Callable[[FileFacts], bytes] | None = None) -> ShardIndex:
+        """The places of one shard's members. Raises WrongData where its index is not the one of the manifest.
+
+        `read`: how a file of `indexes` is brought; by default in one call of its file system.
+        """
         facts = self.facts[shard]
-        data = self._indexes.read_bytes(facts.index)
-        if hashlib.sha256(data).hexdigest() != facts.index_sha256:
+        data = self.indexes.read_bytes(facts.index.path) if read is None else read(facts.index)
+        if hashlib.sha256(data).hexdigest() != facts.index.sha256:
             raise _wrong_index(self, facts, "is not the file that the manifest names")
         table = pq.ParquetFile(io.BytesIO(data)).read()  # read_table would import pyarrow.dataset: over a second
         found = ShardIndex.of_build(table) if self._of_build else ShardIndex.of_folder(table)
@@ -132,7 +140,8 @@ def _open_build(config: SourceConfig, store: Store, raw: dict[str, Any]) -> Sour
         if tar is None or index is None:
             raise WrongData(f"{store.url}: {INDEX} names {name}, the manifest does not", _AGAIN)
         if config.split in (None, split):
-            facts.append(ShardFacts(tar.path, tar.bytes, tar.sha256, samples, index.path, index.sha256))
+            places = FileFacts(index.path, index.bytes, index.sha256)
+            facts.append(ShardFacts(tar.path, tar.bytes, tar.sha256, samples, places))
     if not facts and config.split is not None:
         known = ", ".join(sorted({split for _, split, _ in shards})) or "none"
         raise WrongRequest(f"{config.path} has no split {config.split!r}", f"it has: {known}")
@@ -151,7 +160,10 @@ def _open_folder(config: SourceConfig, indexes: Store) -> Source:
         if getattr(config, setting) is not None:
             raise WrongRequest(f"{config.path} is an indexed folder and has no {setting}", f"leave {setting} out")
     tars = Store(posixpath.dirname(indexes.url) if found.folder == ".." else found.folder)
-    facts = [ShardFacts(s.path, s.bytes, s.sha256, s.samples, s.index, s.index_sha256) for s in found.shards]
+    facts = [
+        ShardFacts(s.path, s.bytes, s.sha256, s.samples, FileFacts(s.index, s.index_bytes, s.index_sha256))
+        for s in found.shards
+    ]
     return Source(config, tars, indexes, facts)
 
 
@@ -165,7 +177,7 @@ def _unreadable(store: Store, what: str, error: ValidationError, remedy: str) ->
 
 def _wrong_index(source: Source, facts: ShardFacts, what: str) -> WrongData:
     return WrongData(
-        f"source {source.label!r}: {facts.index}, the index of {facts.path}, {what}",
+        f"source {source.label!r}: {facts.index.path}, the index of {facts.path}, {what}",
         "run `pairmill verify` on the build, or `pairmill index` on the folder again",
     )
 

@@ -3,15 +3,21 @@
 import gzip
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from schemas.errors import WrongRequest
+from pipelines.index_folder import index_folder
+from schemas.errors import WrongData, WrongRequest
+from schemas.stream import SourceConfig, StreamConfig
+from stages.stream.batches import BatchReader
+from stages.stream.source import Source, open_source
 from tests.stages.stream.fetching import DATA, PATH, RANGE, WRONG, facts, fetched, fetcher, refusal
 from tests.stages.stream.servers import Answer, Hostile
+from tests.stages.stream.tars import img2dataset_members, tar_of
 
 pytestmark = pytest.mark.usefixtures("small_ranges")
 
@@ -194,6 +200,28 @@ def test_a_longer_answer_of_unsaid_length(web: tuple[Hostile, str]) -> None:
     state, url = web
     state.objects[PATH], state.scripts[PATH] = DATA + b"x", lambda _n, _r: Answer(ranges=False, sized=False)
     assert "another size" in refusal(fetcher(url, check=False))
+
+
+def test_an_index_is_brought_as_shards_are(web: tuple[Hostile, str], tmp_path: Path) -> None:
+    """One that stalls is taken up again; one that always does is named."""
+    state, url = web
+    source = indexed_folder(tmp_path)
+    for path in tmp_path.rglob("*"):
+        if path.is_file():
+            state.objects[f"/{path.relative_to(tmp_path)}"] = path.read_bytes()
+    index = f"/.pairmill/{source.facts[0].index.path}"
+    state.scripts[index] = lambda n, _r: Answer(stop_after=100, then="stall") if n == 0 else Answer()
+    reader = {"sources": [{"path": url}], "remote": {"stall_seconds": 0.3, "tries": 2}}
+    assert sum(len(b) for b in BatchReader(StreamConfig.model_validate(reader))) == 5
+    state.scripts[index] = lambda _n, _r: Answer(stop_after=0, then="stall")
+    with pytest.raises(WrongData, match=source.facts[0].index.path):
+        list(BatchReader(StreamConfig.model_validate(reader)))
+
+
+def indexed_folder(folder: Path) -> Source:
+    (folder / "00000.tar").write_bytes(tar_of(img2dataset_members(0, 5)))
+    index_folder(str(folder))
+    return open_source(SourceConfig(path=str(folder)))
 
 
 class Stalling(MemoryFileSystem):

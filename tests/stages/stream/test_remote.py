@@ -53,7 +53,7 @@ def test_a_bucket_gives_the_sequence_and_bytes_of_the_folder(
     for remote in ({}, {"cache": cache}, {"cache": cache, "ahead": 0}):
         found = BatchReader(config(url, remote=remote), Topology())
         assert [(b.sample_id, [bytes(m) for m in b.members["image"]]) for b in found] == wanted
-    assert len([p for p in Path(cache).rglob("*") if p.is_file() and p.stat().st_size > 1000]) == 10  # its shards
+    assert len([p for p in Path(cache).rglob("*") if p.is_file() and p.stat().st_size > 1000]) == 20  # and indexes
 
 
 def test_worker_processes_share_the_cache(make_build: MakeBuild, bucket: str, tmp_path: Path) -> None:
