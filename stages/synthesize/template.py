@@ -54,6 +54,8 @@ class TemplateConfig(StageConfig):
     """Labels, in lower case, that are never counted, nor called "the"."""
     smallest: Annotated[float, Field(ge=0, le=1)] = 0.001
     """Share of the picture below which a box is not asked about: 17 × 17 pixels of 640 × 480."""
+    smallest_counted: Annotated[float, Field(ge=0, le=1)] = 0.003
+    """The same where a box is to be counted: 32 × 32 pixels, below which COCO calls an object small."""
     short_prompt: str = phrases.SHORT
     """Follows the first question of kind vqa; empty: nothing does."""
 
@@ -174,14 +176,8 @@ def _vqa(desk: Desk, rng: Random) -> list[Exchange]:
     others = ([choice] if choice else []) + others
     found += others[: most - len(found)]
     rng.shuffle(found)
-    return [_shortened(exchange) for exchange in found]
-
-
-def _shortened(exchange: Exchange) -> Exchange:
-    """Yes and no without a sentence."""
-    if exchange.truth is None:
-        return exchange
-    return exchange._replace(answer="Yes" if exchange.truth else "No")
+    short = {True: "Yes", False: "No"}
+    return [e if e.truth is None else e._replace(answer=short[e.truth]) for e in found]
 
 
 def _colours(desk: Desk, rng: Random) -> list[Exchange]:
@@ -209,12 +205,13 @@ def _choice(desk: Desk, nouns: tuple[list[str], list[str]], rng: Random) -> Exch
 
 def _counting(desk: Desk, rng: Random) -> list[Exchange]:
     """Each label that can be counted, its noun without the colour, and at times one that is not there."""
+    facts = Facts(desk.context, max(desk.config.smallest, desk.config.smallest_counted))
     nouns = [noun for noun in dict.fromkeys([*desk.facts.nouns, *desk.heads]) if noun not in desk.config.uncounted]
     nouns = [noun for noun in nouns if number(desk.say(noun)) in (Number.single, Number.pair)]
     rng.shuffle(nouns)
     found: list[Exchange] = []
     for noun in nouns:
-        count = desk.facts.count(noun)
+        count = facts.count(noun)
         if count is not None and 0 < count <= desk.config.max_count:
             evidence = tuple(f"box:{i}" for i in desk.facts.instances(noun))
             answer = phrases.there_are(desk.say(noun), count, rng)
