@@ -29,6 +29,7 @@ _ALL = frozenset({
     "of", "contain", "contains", "have", "has", "count", "frame", "exactly", "overall", "i", "we", "drawing", "visual",
     "illustration", "show", "shows", "whole", "entire", "feature", "depicted", "pictured", "displayed", "find", "a",
     "and", "also", "as", "well", "too", "composition", "please", "spot", "view", "if", "any", "at", "all", "notice",
+    "did", "found", "everywhere", "anywhere", "what", "would", "get", "say", "exist",
 })  # fmt: skip
 _MORE = frozenset(
     {"another", "other", "others", "third", "fourth", "second", "rest", "remaining", "more", "additional"}
@@ -129,7 +130,7 @@ def _counted_noun(asked: Sentence, lexicon: Lexicon) -> Mention | None:
     words = asked.tokens
     for mention in lexicon.mentions(words):
         before = words[max(0, mention.noun - 6) : mention.noun]
-        if "many" in before or "count" in before or "number" in before:
+        if any(t in before for t in ("many", "count", "counted", "number", "quantity")):
             return mention
     return None
 

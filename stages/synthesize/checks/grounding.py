@@ -12,7 +12,11 @@ from stages.synthesize.checks.world import World, world_of
 from stages.synthesize.context import Context, Draft
 
 _ASKS = frozenset({"colour", "color", "hue", "shade", "look", "describe", "appearance"})
+_CLOSING = frozenset(
+    {"and", "while", "but", "with", "in", "on", "against", "too", "to", "one", "ones", "as", "overall"}
+)
 _BE = frozenset({
+    "here", "the", "one", "seems", "to", "be", "strong", "very", "quite",
     "is", "are", "appears", "appear", "looks", "look", "both", "all", "bright", "dark", "light", "deep", "vivid", "a",
     "an", "in", "coloured", "colored", "colour", "color", "painted", "which", "that", "also", "entirely", "solid",
     "shade", "of", "has", "have", "pale", "being", "filled", "drawn", "its", "clearly", ",",
@@ -79,7 +83,7 @@ def _colour_after(words: tuple[str, ...], end: int, lexicon: Lexicon) -> str | N
 def _closes(words: tuple[str, ...], at: int) -> bool:
     """Whether a colour before `at` stands alone, not before a noun."""
     after = words[at] if at < len(words) else ""
-    return not is_word(after) or after in ("and", "while", "but", "with", "in", "on", "against", "too")
+    return not is_word(after) or after in _CLOSING
 
 
 def _asked(exchange: Exchange, lexicon: Lexicon, world: World) -> Iterator[Finding]:

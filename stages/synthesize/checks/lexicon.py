@@ -26,21 +26,22 @@ _UNREAL = frozenset({
 })  # fmt: skip
 """Before a noun they make another thing of it."""
 _FOLLOWERS = frozenset({
-    "is", "are", "was", "were", "has", "have", "had", "that", "which", "who", "whose", "on", "in", "at", "with", "and",
-    "or", "to", "of", "by", "near", "next", "under", "above", "below", "beneath", "behind", "beside", "besides",
-    "between", "beyond", "over", "inside", "outside", "into", "from", "for", "against", "along", "across", "around",
-    "among", "as", "but", "while", "than", "here", "there", "visible", "present", "shown", "seen", "sits", "sit",
-    "stands", "stand", "lies", "lie", "looks", "look", "appears", "appear", "runs", "run", "walks", "walk", "rests",
-    "rest", "holds", "hold", "wears", "wear", "seems", "seem", "can", "could", "does", "do", "isn't", "aren't", "whom",
-    "underneath", "nearby", "together", "also", "then", "further", "higher", "lower", "left", "right", "alone", "too",
-    "plus", "when", "where", "atop", "without", "about", "like", "relative", "compared", "because", "so", "if", "just",
-    "hangs", "hang", "floats", "float", "occupies", "catches", "faces", "waits", "leans", "stares", "towards", "toward",
-    "adds", "add", "take", "takes", "up", "down", "off", "out", "the", "a", "an", "it", "they", "you", "i", "we",
-    "altogether", "total", "only", "again", "dominates", "first", "even", "reflects", "belongs", "joins", "looking",
-    "make", "makes", "fill", "fills", "s", "share", "both", "either", "all", "not", "directly", "somewhere", "gives",
-    "draws", "keeps", "shares", "side", "positioned", "please", "give", "draw", "keep", "form", "forms", "stay", "stays", "remain",
-    "remains", "belong", "get", "gets", "show", "shows", "may", "might", "would", "must", "should", "will", "did",
-    "wait", "lean", "face", "catch", "dominate", "contrast", "contrasts", "blend", "line", "move", "moves", "exactly", "sleeps", "eats",
+    "is", "are", "was", "were", "has", "have", "had", "that", "which", "who", "whose", "on", "in", "at", "with",
+    "and", "or", "to", "of", "by", "near", "next", "under", "above", "below", "beneath", "behind", "beside",
+    "besides", "between", "beyond", "over", "inside", "outside", "into", "from", "for", "against", "along", "across",
+    "around", "among", "as", "but", "while", "than", "here", "there", "visible", "present", "shown", "seen", "sits",
+    "sit", "stands", "stand", "lies", "lie", "looks", "look", "appears", "appear", "runs", "run", "walks", "walk",
+    "rests", "rest", "holds", "hold", "wears", "wear", "seems", "seem", "can", "could", "does", "do", "isn't",
+    "aren't", "whom", "underneath", "nearby", "together", "also", "then", "further", "higher", "lower", "left",
+    "right", "alone", "too", "plus", "when", "where", "atop", "without", "about", "like", "relative", "compared",
+    "because", "so", "if", "just", "hangs", "hang", "floats", "float", "occupies", "catches", "faces", "waits",
+    "leans", "stares", "towards", "toward", "adds", "add", "take", "takes", "up", "down", "off", "out", "the", "a",
+    "an", "it", "they", "you", "i", "we", "altogether", "total", "only", "again", "dominates", "first", "even",
+    "reflects", "belongs", "joins", "looking", "make", "makes", "fill", "fills", "s", "share", "both", "either",
+    "all", "not", "directly", "somewhere", "gives", "draws", "keeps", "shares", "side", "positioned", "anywhere",
+    "today", "did", "give", "show", "shows", "would", "might", "may", "will", "must", "should", "contrast", "form",
+    "stay", "remain", "please", "draw", "keep", "forms", "stays", "remains", "belong", "get", "gets", "wait", "lean",
+    "face", "catch", "dominate", "contrasts", "blend", "line", "move", "moves", "exactly", "sleeps", "eats",
 })  # fmt: skip
 _ACTIVITIES = frozenset({"training", "racing", "riding", "parking", "setting", "cutting", "opening", "building"})
 _ADJECTIVE_REACH = 4
@@ -117,9 +118,8 @@ class Lexicon:
         found: list[Mention] = []
         at = 0
         while at < len(tokens):
-            length = next(
-                (n for n in range(min(self._longest, len(tokens) - at), 0, -1) if tokens[at : at + n] in self._terms), 0
-            )
+            sizes = range(min(self._longest, len(tokens) - at), 0, -1)
+            length = next((n for n in sizes if tokens[at : at + n] in self._terms), 0)
             if length:
                 floor = found[-1].end if found else 0
                 found += self._phrase(tokens, at, at + length, floor)

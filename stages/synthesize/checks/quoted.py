@@ -35,7 +35,8 @@ _LEAD = re.compile(
     re.IGNORECASE,
 )
 _NOTHING = re.compile(
-    r"\b(?:no (?:\w+ )?(?:text|writing|words?|signs?|letters?|lettering)|not|nothing|none|cannot|can't|n't|unreadable|illegible|unclear|blurr\w+|any)\b|没有|看不清|无法",
+    r"\b(?:no (?:\w+ )?(?:text|writing|words?|signs?|letters?|lettering)|not|nothing|none|cannot|can't|n't|"
+    r"unreadable|illegible|unclear|blurr\w+|any)\b|没有|看不清|无法",
     re.IGNORECASE,
 )
 _SHORT = 6

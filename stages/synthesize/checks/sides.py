@@ -228,7 +228,7 @@ def _answered(exchange: Exchange, lexicon: Lexicon) -> Iterator[Claim]:
 
 
 def _picks(words: tuple[str, ...]) -> bool:
-    return words[:1] in (("which",), ("what",)) and "side" not in words
+    return ("which" in words or "what" in words) and "side" not in words
 
 
 def _picked(exchange: Exchange, asked: Sentence, lexicon: Lexicon, told: list[Mention]) -> Iterator[Claim]:

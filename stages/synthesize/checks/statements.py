@@ -172,7 +172,7 @@ def _supposed(words: tuple[str, ...], mention: Mention) -> bool:
         return True
     if mention.definite:
         return False
-    if any(t in _SUPPOSED for t in before):
+    if any(t in _SUPPOSED for t in (*before, *words[mention.end : mention.end + 1])):
         return True
     generic = mention.plural and mention.count is None and mention.determiner is None and mention.first == 0
     return generic and not any(t in _WHOLE or t == "seen" for t in words)

@@ -19,14 +19,17 @@ _REFUSALS = (
     r"[^.?]{0,25}\b(?:help|assist|answer|comply|fulfil\w*|provide|process|view|continue|respond|do that)\b",
     r"\bi(?:'m| am)? (?:can(?:'t|not| not)|unable to|not able to|won't|will not|must decline to|have to decline to|"
     r"don't feel comfortable|not comfortable)\s?(?:be able to )?(?:help(?:ing)?|assist(?:ing)?|comply|fulfil\w*|engage|"
+    r"answering|describing|"
     r"answer(?:ing)? (?:that|this|your|the)|provid(?:e|ing) (?:that|this|an answer|any|a)|discuss(?:ing)?|"
     r"respond(?:ing)? to|process)\b",
     r"\bi(?:'m| am)? (?:can(?:'t|not| not)|unable to|not able to|do not|don't|cannot) (?:actually |directly |currently "
-    rf"|really |physically )?(?:see|view|access|open|look at|process|analy[sz]e|display) (?:the |this |that |your |any |"
+    rf"|really |physically )?(?:see|view|access|open|look at|process|analy[sz]e|display) (?:the |"
+    rf"this |that |your |any |"
     rf"actual |an? )*{_VISUAL}\b(?! (?:clearly|well|of)\b)",
     r"\bi (?:do not|don't|lack) (?:have )?(?:the )?(?:access|ability|capability|capacity)\b[^.]{0,40}",
     rf"\b(?:no|without an?) {_VISUAL} (?:was|were|is|has been|being) (?:provided|attached|uploaded|shared)\b",
-    r"\b(?:i must|i have to|i(?:'d| would) (?:have to|prefer to|rather)) (?:respectfully )?(?:decline|refuse|not answer)\b",
+    r"\b(?:i must|i have to|i(?:'d| would) (?:have to|prefer to|"
+    r"rather)) (?:respectfully )?(?:decline|refuse|not answer)\b",
     r"\b(?:against|violates?|violating) (?:my|our|the|openai's?) (?:\w+ )?(?:guidelines|polic\w+|rules|programming)\b",
     r"\b(?:my (?:training data|knowledge cut-?off|programming|guidelines)|openai)\b",
     r"\b(?:this|that|your|the) (?:request|question|prompt) (?:is something i|cannot be (?:fulfilled|processed)|"
@@ -36,7 +39,10 @@ _REFUSALS = (
     r"(?:抱歉|对不起|很遗憾)[，,。！ ]*(?:但)?我?(?:无法|不能|没有办法|没法|不便)",
     r"我(?:无法|不能|没有办法|没法)(?:直接)?(?:查看|看到|访问|打开|处理|回答|提供|协助|帮助|满足)",
 )
-_SOURCES = r"(?:captions?|descriptions?|annotations?|context|metadata|text|information|data|input|details|labels?|list|boxes|prompt)"
+_SOURCES = (
+    r"(?:captions?|descriptions?|annotations?|context|metadata|text|information|"
+    r"data|input|details|labels?|list|boxes|prompt)"
+)
 _LEAKS = (
     r"\bbounding[- ]?box(?:es)?\b", r"\bbbox(?:es)?\b", r"\bobject[- ]detect(?:ion|or)\b",
     r"\b(?:ground[- ]truth|ocr) \w+", r"\bannotat(?:ions?|ed|ors?)\b", r"\bmetadata\b",
@@ -45,13 +51,17 @@ _LEAKS = (
     r"second|third|other|multiple|five|accompanying) )*(?:provided |given |supplied |image |text )?"
     r"(?:captions?|descriptions?|annotations?|context|metadata|bounding|coordinates|labels)\b",
     rf"\b(?:provided|given|supplied|accompanying|aforementioned) (?:\w+ )?{_SOURCES}\b(?! (?:of|on) )",
-    r"\b(?:the|your|these|this|each|one|another|no) (?:\w+ )?(?:captions?|descriptions?|context)(?: (?:you|i was) \w+)? "
+    r"\b(?:the|your|these|this|each|one|another|no) (?:\w+ )?(?:captions?|descriptions?|"
+    r"context)(?: (?:you|i was) \w+)? "
     r"(?:(?:also|only|clearly|explicitly|specifically) )?(?:mentions?|states?|describes?|indicates?|suggests?|says?|"
     r"tells?|notes?|lists?|specif(?:y|ies)|provided|given|does(?:n't| not)|do(?:n't| not)|refers?|talks?|calls?)\b",
     r"\b(?:mentioned|described|stated|listed|specified|noted|given|provided|named) (?:\w+ )?(?:in|by) (?:the|your|"
-    r"one of the|these|all) (?:\w+ )?(?:captions?|descriptions?|context|annotations?|list of (?:objects|boxes)|prompt)\b",
+    r"one of the|these|all) (?:\w+ )?(?:captions?|descriptions?|context|annotations?|"
+    r"list of (?:objects|boxes)|prompt)\b",
     r"\b(?:the|its|their|whose|these|with|at|box|pixel|normali[sz]ed) (?:\w+ )?coordinates?\b",
     r"\b(?:list of (?:detected|annotated|labell?ed) objects|(?:detected|annotated) (?:objects?|boxes|instances))\b",
+    r"\b(?:the|these|your|all|both|several|multiple) (?:\w+ )?(?:captions|descriptions)\b",
+    r"\b(?:information|data|details) (?:that (?:is|was|were) )?(?:provided|given|supplied)\b",
     r"\b(?:texts?|information|data|details) (?:that )?you(?:'ve| have)? (?:provided|gave|given|supplied|shared)\b",
     r"\b(?:labell?ed|detected) (?:boxes|regions?)\b", r"\bthe (?:object |region )?boxes (?:show|say|indicate|tell)\b",
     r"(?:根据|依据|按照|从|基于)(?:所|您|你|以上|上述|给定|提供|图片|图像|的|这些|该)*(?:描述|说明文字|标题|标注|文字说明|边界框|坐标|注释|上下文)",

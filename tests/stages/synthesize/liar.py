@@ -11,8 +11,8 @@ from pipelines.sample_web.shapes import Colour, Shape
 from schemas.conversation import Check
 from schemas.sample import Box
 from stages.synthesize.context import Context, Draft, TextLine
-from tests.stages.synthesize.lies import HARMLESS, LEAK, LOOP, REFUSAL
-from tests.stages.synthesize.phrases import COLOUR, COUNT, OBJECT, SIDE, TEXT
+from tests.stages.synthesize import fresh, lies, phrases
+from tests.stages.synthesize.lies import HARMLESS
 
 KINDS: dict[str, Check] = {
     "absent object": Check.absent_object, "wrong count": Check.wrong_count, "wrong colour": Check.wrong_colour,
@@ -57,10 +57,10 @@ def scene_context(seed: int) -> Context:
 
 
 class Liar:
-    """Draws phrasings of one half: `odd` False for developing, True for reporting."""
+    """Draws phrasings of one set: `first` and `second` half, or `fresh`."""
 
-    def __init__(self, odd: bool) -> None:
-        self.odd = int(odd)
+    def __init__(self, which: str) -> None:
+        self.which = which
 
     def true(self, context: Context, seed: int | str, number: int = 3) -> Told:
         rng = Random(f"true:{seed}")
@@ -78,8 +78,11 @@ class Liar:
         pairs.insert(at, planted)
         return Told(_draft(pairs), context, kind, (2 * at, 2 * at + 1))
 
-    def _half(self, phrases: tuple) -> tuple:
-        return phrases[self.odd :: 2]
+    def _of(self, name: str) -> tuple:
+        if self.which == "fresh":
+            return getattr(fresh, name)
+        both = getattr(phrases, name, None) or getattr(lies, name)
+        return both[("first", "second").index(self.which) :: 2]
 
     def _true_pairs(self, context: Context, rng: Random, number: int) -> list[Pair]:
         makers = [self._object, self._count, self._side, self._text, self._colour]
@@ -95,15 +98,15 @@ class Liar:
                   "wrong side": self._side, "invented text": self._text}  # fmt: skip
         if kind in makers:
             return makers[kind](context, rng, True)
-        answers = {"leak": LEAK, "refusal": REFUSAL, "loop": LOOP}[kind]
+        answers = self._of({"leak": "LEAK", "refusal": "REFUSAL", "loop": "LOOP"}[kind])
         labels = _single(context) or sorted({b.label for b in context.boxes or () if b.label})
         thing = rng.choice(labels)
-        question = rng.choice(self._half(OBJECT))[0].format(x=thing, ax=article(thing))
-        return question, rng.choice(self._half(answers)).format(x=thing, ax=article(thing))
+        question = rng.choice(self._of("OBJECT"))[0].format(**_thing(thing))
+        return question, rng.choice(answers).format(**_thing(thing))
 
     def _object(self, context: Context, rng: Random, lie: bool) -> Pair | None:
         things = _foreign(context) if lie else _single(context)
-        return _filled(rng.choice(self._half(OBJECT)), _thing(rng.choice(things))) if things else None
+        return _filled(rng.choice(self._of("OBJECT")), _thing(rng.choice(things))) if things else None
 
     def _count(self, context: Context, rng: Random, lie: bool) -> Pair | None:
         counts = Counter(b.label for b in context.boxes or () if b.label)
@@ -111,7 +114,7 @@ class Liar:
         if not usable:
             return None
         label = rng.choice(usable)
-        question, answer, exact = rng.choice(self._half(COUNT))
+        question, answer, exact = rng.choice(self._of("COUNT"))
         there = counts[label]
         told = there
         if lie:
@@ -130,7 +133,7 @@ class Liar:
         noun = rng.choice(usable)
         there = next(b.label for b in context.boxes or () if b.label and b.label.endswith(" " + noun)).split()[0]
         colour = rng.choice([str(c) for c in Colour if c != there]) if lie else there
-        phrase = rng.choice(self._half(COLOUR))
+        phrase = rng.choice(self._of("COLOUR"))
         question, answer = _filled(phrase, {"noun": noun, "colour": colour, "C": colour.capitalize()})
         return question, answer
 
@@ -142,12 +145,12 @@ class Liar:
         told = BACK[side] if lie else side
         there, back = rng.choice(SIDES[told]), rng.choice(SIDES[BACK[told]])
         slots = {"x": x, "y": y, "side": there, "back": back, "Side": there[0].upper() + there[1:]}
-        return _filled(rng.choice(self._half(SIDE)), slots)
+        return _filled(rng.choice(self._of("SIDE")), slots)
 
     def _text(self, context: Context, rng: Random, lie: bool) -> Pair | None:
         read = [line.text for line in context.texts or ()]
         texts = [s for s in SIGNS if s not in read] if lie else read
-        return _filled(rng.choice(self._half(TEXT)), {"text": rng.choice(texts)}) if texts else None
+        return _filled(rng.choice(self._of("TEXT")), {"text": rng.choice(texts)}) if texts else None
 
 
 def _draft(pairs: list[Pair]) -> Draft:
@@ -159,7 +162,7 @@ def _filled(phrase: Pair, slots: dict[str, str]) -> Pair:
 
 
 def _thing(label: str) -> dict[str, str]:
-    return {"x": label, "ax": article(label)}
+    return {"x": label, "ax": article(label), "An": article(label).capitalize()}
 
 
 def article(label: str) -> str:

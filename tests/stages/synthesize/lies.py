@@ -1,4 +1,4 @@
-"""Answers that no one should keep, whatever the picture: leaks, refusals, loops. Even positions develop, odd are held out."""
+"""Answers that no one should keep, whatever the picture: leaks, refusals, loops. Halves as in phrases.py."""
 
 LEAK = (
     "According to the caption, there is {ax} here.",
