@@ -20,7 +20,8 @@ _CUE = re.compile(
     re.IGNORECASE,
 )
 _ASKS = re.compile(
-    r"\bwhat\b.*\b(?:say|says|read|reads|written|text|words?|spell|spells|writing|inscription|printed)\b|"
+    r"\bwhat\b(?!.*\b(?:you|i|we|one|people|someone) (?:\w+ )?say\b).*"
+    r"\b(?:say|says|read|reads|written|text|words?|spell|spells|writing|inscription|printed)\b|"
     r"\b(?:read|transcribe|quote)\b.*\b(?:text|sign|writing|words?|lettering)\b|写着什么|什么字|文字是",
     re.IGNORECASE | re.DOTALL,
 )

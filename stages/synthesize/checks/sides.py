@@ -6,6 +6,7 @@ may mean touching, or the thing's own left.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 from schemas.conversation import Check
 from schemas.sample import Box
@@ -228,7 +229,7 @@ def _answered(exchange: Exchange, lexicon: Lexicon) -> Iterator[Claim]:
 
 
 def _picks(words: tuple[str, ...]) -> bool:
-    return ("which" in words or "what" in words) and "side" not in words
+    return any(w in ("which", "what") and after != "side" for w, after in pairwise(words))
 
 
 def _picked(exchange: Exchange, asked: Sentence, lexicon: Lexicon, told: list[Mention]) -> Iterator[Claim]:

@@ -1,6 +1,7 @@
 """A third set of phrasings, written after the checks had been tried on both halves of phrases.py and lies.py.
 
-It is only for reporting: no check is changed for what is missed here.
+It is only for reporting: no check is changed for what is missed here. One thing was changed after its figures were
+taken: "What can you say about the star?" was taken for a question about text, and true answers to it were rejected.
 """
 
 OBJECT = (
