@@ -63,6 +63,8 @@ class Endpoint:
         self._flying: set[asyncio.Task[Record | Trouble]] = set()
         self._mode = Structured.json_schema if config.structured is Structured.auto else config.structured
         self._accepted: set[Structured] = set()
+        self._doom: WrongRequest | None = None
+        """What one request found to be wrong for all; nothing is sent after it."""
 
     async def __aenter__(self) -> Self:
         from stages.synthesize.endpoint.transport import connect
@@ -145,6 +147,8 @@ class Endpoint:
             return Failure(FailureReason.circuit_open, f"the endpoint failed {config.timing.breaker_probes} probes")
         made: Reservation | Refusal | None = None
         try:
+            if self._doom is not None:
+                raise self._doom
             while (made := self.budget.reserve(key, most)) is Refusal.wait:
                 await self.budget.change()
         finally:
@@ -233,7 +237,8 @@ class Endpoint:
             trouble = from_status(error, self.config)
         except WrongRequest as wrong:
             self.budget.void(made)
-            raise WrongRequest(self._without_key(wrong.what), wrong.remedy) from None
+            self._doom = WrongRequest(self._without_key(wrong.what), wrong.remedy)
+            raise self._doom from None
         return replace(trouble, evidence=self._without_key(trouble.evidence))
 
     def _without_key(self, text: str) -> str:

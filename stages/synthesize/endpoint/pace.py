@@ -2,7 +2,7 @@
 
 - Limit of requests in flight by AIMD (Chiu and Jain 1989; TCP, RFC 5681): +1 a success until the first overload (slow
   start), then half; from there fast again up to 0.9 of where overload began (CUBIC's remembered maximum, RFC 9438), and
-  beyond it +1/2 a round. One halving a round, as TCP; growth only while the limit is what holds us back (Netflix
+  beyond it +1/5 a round. One halving a round, as TCP; growth only while the limit is what holds us back (Netflix
   concurrency-limits, AIMDLimit). Overload: 429, 503, 529, timeouts.
 - Retry-After (RFC 9110 10.2.3: seconds or a date), retry-after-ms, x-ratelimit-remaining-*/reset-* hold all requests.
 - Backoff with full jitter (Brooker, "Exponential Backoff and Jitter", AWS 2015).
@@ -24,7 +24,7 @@ from enum import StrEnum
 from stages.synthesize.endpoint.config import Timing
 
 _KNEE = 0.9
-_SLOW = 0.5
+_SLOW = 0.2
 
 
 class Verdict(StrEnum):
