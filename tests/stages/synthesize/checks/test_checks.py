@@ -191,7 +191,8 @@ def test_coordinates_pass_for_kinds_that_name_regions():
 
 
 @pytest.mark.parametrize(("language", "text", "right"), [
-    ("en", "这是一张美丽的图片。", False), ("zh", "这是一张美丽的图片。", True), ("zh", "This is a fine picture.", False),
+    ("en", "这是一张美丽的图片。", False),
+    ("zh", "这是一张美丽的图片。", True), ("zh", "This is a fine picture.", False),
     ("fr", "This is a fine picture.", True),
     ("en", "Il y a une belle maison dans le jardin avec les fleurs.", False),
     ("en", "The word “出口” means exit.", True),
