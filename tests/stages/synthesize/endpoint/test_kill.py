@@ -72,8 +72,8 @@ def check(folder: Path, server: Server) -> Budget:
     return again
 
 
-def test_five_kills(tmp_path):
-    kill_and_resume(tmp_path, 5, 120, seed=1)
+def test_three_kills(tmp_path):
+    kill_and_resume(tmp_path, 3, 60, seed=1)
 
 
 @pytest.mark.slow
