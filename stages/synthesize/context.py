@@ -44,4 +44,4 @@ class Draft:
     finish_reason: str = "stop"
     """As the endpoint said: stop, length, content_filter."""
     evidence: tuple[tuple[str, ...], ...] = ()
-    """What each turn rests on, parallel to `turns`, as `Turn.evidence` spells it; empty where the teacher named none."""
+    """What each turn rests on, parallel to `turns`, spelt as in `Turn.evidence`; empty: the teacher named none."""
