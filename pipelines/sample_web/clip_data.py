@@ -23,6 +23,8 @@ TRAIN_SEED = 10_000_000
 HARD_KINDS = tuple(HardKind)
 GREY_CAPTIONS, GREY_PICTURES = 0.05, 0.15
 """Shares without colours; pictures more often, since a grey one teaches less."""
+GREY_AT_LAST = 0.07
+"""Share of the last phase: a black disc on a grey ground may be either, and is taken for what is shown more often."""
 _AT_ONCE = 500  # scenes per task of a worker process
 
 

@@ -124,9 +124,10 @@ but the repository's applies. Real work names real weights in its recipe.
 An ordinary open_clip checkpoint (configuration, word-level Hugging Face tokenizer, fp16 safetensors):
 `open_clip.create_model_and_transforms("local-dir:pipelines/sample_web/clip")`. Pictures are squashed to 128 × 128.
 
-Trained by `uv run python -m pipelines.sample_web.train_clip --out pipelines/sample_web/clip`; measured by the same
-command with `--only-card`. Scenes for training, for the thresholds and for the figures below are disjoint, and disjoint
-from every demo pool.
+Trained by the phases of `pipelines/sample_web/train_clip.py`, not in one run of it but in several sittings
+(`docs/decisions/2026-11-22-small-clip-codes.md`); measured by
+`uv run python -m pipelines.sample_web.train_clip --out pipelines/sample_web/clip --only-card`. Scenes for training, for
+the thresholds and for the figures below are disjoint, and disjoint from every demo pool.
 
 Thresholds, fixed on {scenes} validation scenes: cosine below {swapped} for captions of another picture, below {hard}
 for captions with one thing wrong. On {scenes} test scenes, as files of the demo's kinds (re-encoded, halved, cropped,

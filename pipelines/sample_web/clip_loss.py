@@ -139,7 +139,7 @@ def code_loss(embedding: torch.Tensor, codes: torch.Tensor, wrong: torch.Tensor,
     own = torch.einsum("bd,bkd->bk", embedding, wrong).masked_fill(~possible, _NEVER)
     logits = _SHARPNESS * torch.cat([embedding @ codes.T, own], 1)
     far = 1 - (embedding * codes).sum(1)
-    return cross_entropy(logits.clamp(min=_NEVER), torch.arange(len(codes))) + (3 * far + 4 * far.square()).mean()
+    return cross_entropy(logits.clamp(min=_NEVER), torch.arange(len(codes))) + (2 * far + 12 * far.square()).mean()
 
 
 def lay_out_head(head: Any, sums: torch.nn.Conv2d, cells: int, table: np.ndarray) -> None:

@@ -26,14 +26,16 @@ if TYPE_CHECKING:
     import torch
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots: the command line reads its defaults from the class
 class TrainConfig:
     scenes: int = 80_000
     looks: float = 2.5
     """Epochs of the image tower's trunk with its teachers alone."""
     epochs: float = 6.0
     """Epochs of the whole image tower on codes."""
-    text_epochs: float = 1.5
+    last_epochs: float = 0.6
+    """More of them, at a quarter of the rate, with about as few grey pictures as there are."""
+    text_epochs: float = 4.5
     """Epochs of the text tower, each with new captions."""
     batch: int = 64
     rate: float = 1.5e-3
@@ -59,6 +61,7 @@ class Trainer:
         self.teachers = Teachers(self.visual.trunk)
         self.table = directions(clip_files.EMBEDDING)
         self._generator = torch.Generator().manual_seed(config.seed)
+        self._grey = clip_data.GREY_PICTURES
 
     def run(self, cache: Path | None) -> Any:
         from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -77,6 +80,10 @@ class Trainer:
         lay_out_head(self.visual.head.mlp, self.teachers.sums, cells, self.table)
         tower = [*self.visual.parameters(), *self.teachers.parameters()]
         self._train("code", lambda epoch, rows: self._look_loss(data, rows, with_codes=True), tower, config.epochs)
+        self._grey = clip_data.GREY_AT_LAST
+        self._train(
+            "last", lambda epoch, rows: self._look_loss(data, rows, with_codes=True), tower, config.last_epochs, 0.25
+        )
         return self.model.eval()
 
     def _text_parameters(self) -> list[torch.nn.Parameter]:
@@ -89,17 +96,19 @@ class Trainer:
         loss_of: Callable[[int, np.ndarray], torch.Tensor],
         parameters: list[torch.nn.Parameter],
         epochs: float,
+        of_rate: float = 1.0,
     ) -> None:
         """AdamW, no decay for vectors, one cycle of the learning rate. `loss_of`: epoch and rows → loss."""
         import torch
 
         config, started = self.config, time.monotonic()
+        rate = config.rate * of_rate
         steps = int(epochs * (config.scenes // config.batch))
         matrices, vectors = [p for p in parameters if p.ndim > 1], [p for p in parameters if p.ndim <= 1]
         groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": vectors}]
-        optimizer = torch.optim.AdamW(groups, lr=config.rate, weight_decay=0.0, betas=(0.9, 0.98))
+        optimizer = torch.optim.AdamW(groups, lr=rate, weight_decay=0.0, betas=(0.9, 0.98))
         schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, config.rate, total_steps=steps + 1, pct_start=0.06, cycle_momentum=False
+            optimizer, rate, total_steps=steps + 1, pct_start=0.06, cycle_momentum=False
         )
         for step, (epoch, rows) in enumerate(_batches(config, steps), start=1):
             loss = loss_of(epoch, rows)
@@ -109,8 +118,8 @@ class Trainer:
             optimizer.step()
             schedule.step()
             if step % 100 == 0:
-                rate = step * config.batch / (time.monotonic() - started)
-                print(f"{name} step {step} of {steps} loss {float(loss.detach()):.3f} {rate:.0f} a second", flush=True)
+                each = step * config.batch / (time.monotonic() - started)
+                print(f"{name} step {step} of {steps} loss {float(loss.detach()):.3f} {each:.0f} a second", flush=True)
 
     def _text_loss(self, epoch: int, rows: np.ndarray) -> torch.Tensor:
         import torch
@@ -126,7 +135,7 @@ class Trainer:
     def _look_loss(self, data: _Pictures, rows: np.ndarray, with_codes: bool) -> torch.Tensor:
         import torch
 
-        grey = torch.rand(len(rows), generator=self._generator) < clip_data.GREY_PICTURES
+        grey = torch.rand(len(rows), generator=self._generator) < self._grey
         grey |= torch.from_numpy(data.grey[rows])
         images, moved = augmented(pixels(data.pictures[rows], grey.numpy()), self._generator)
         images = images.contiguous(memory_format=torch.channels_last)

@@ -24,7 +24,7 @@ def test_open_clip_loads_it_and_it_is_small():
     assert sum(f.stat().st_size for f in FOLDER.iterdir()) <= 12_000_000
     assert all(torch.isfinite(p).all() for p in model.parameters())
     squashed = transform(_image(640, 256))
-    assert squashed.shape == (3, 96, 96)
+    assert squashed.shape == (3, 128, 128)
 
 
 def _image(width: int, height: int):

@@ -174,7 +174,7 @@ def test_the_training_script_runs_whole(tmp_path, monkeypatch: pytest.MonkeyPatc
     from pipelines.sample_web.train_clip import TrainConfig, train
 
     monkeypatch.setattr(clip_files, "VOCABULARY_SCENES", range(1500))
-    train(TrainConfig(scenes=500, looks=1, epochs=1, text_epochs=1, batch=32), tmp_path / "clip")
+    train(TrainConfig(scenes=500, looks=1, epochs=1, last_epochs=1, text_epochs=1, batch=32), tmp_path / "clip")
     import open_clip
 
     model = open_clip.create_model(f"local-dir:{tmp_path / 'clip'}")
