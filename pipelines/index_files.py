@@ -16,10 +16,10 @@ from pydantic import ValidationError
 
 from pipelines.index_listing import FoundTar, is_hidden
 from schemas.errors import WrongRequest
-from schemas.manifest import FolderIndex
+from schemas.manifest import FileEntry, FolderIndex
 from stages.ahead import ahead
 from stages.store import Seal, Store, content_hash
-from stages.stream.source import BUILD_MANIFEST, FOLDER, FileFacts
+from stages.stream.source import BUILD_MANIFEST, FOLDER
 
 STAGE = "index"
 """What the seals of its files say."""
@@ -31,7 +31,12 @@ class Indexed:
 
     tar: FoundTar
     seal: Seal
-    file: FileFacts
+    file: FileEntry
+
+
+def file_entry(path: str, data: bytes) -> FileEntry:
+    """As a manifest has it."""
+    return FileEntry(path=path, bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
 
 
 def where_of(tars: Store, index: Store) -> str:
@@ -118,10 +123,10 @@ def survey(index: Store, found: list[FoundTar], old: FolderIndex | None) -> tupl
     return fresh, [name for name, seal in others.items() if seal is not None and seal.stage == STAGE]
 
 
-def _inspected(index: Store, name: str, promised: str | None) -> tuple[Seal | None, FileFacts, bool]:
+def _inspected(index: Store, name: str, promised: str | None) -> tuple[Seal | None, FileEntry, bool]:
     """Seal and facts of a file, and whether it is what the manifest, or without one its own seal, promises."""
     data = index.read_bytes(name)
-    file = FileFacts(name, len(data), hashlib.sha256(data).hexdigest())
+    file = file_entry(name, data)
     try:
         parquet = pq.ParquetFile(io.BytesIO(data))
         seal = Seal.decode(parquet.metadata.metadata)

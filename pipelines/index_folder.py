@@ -17,14 +17,13 @@ Raises WrongRequest where there is nothing to index or INDEX is somebody else's,
 no WebDataset, or hold one sample_id twice.
 """
 
-import hashlib
 from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
 
-from pipelines.index_files import STAGE, Indexed, held, old_manifest, require_apart, survey, where_of
+from pipelines.index_files import STAGE, Indexed, file_entry, held, old_manifest, require_apart, survey, where_of
 from pipelines.index_listing import FoundTar, find_tars
 from pipelines.progress import Silent, Watcher
 from schemas.errors import WrongData
@@ -34,7 +33,7 @@ from stages.pool.ids import as_bytes
 from stages.store import Store, digest, sealed
 from stages.stream.foreign import Scanned, scan
 from stages.stream.headers import BLOCK
-from stages.stream.source import BUILD_MANIFEST, FOLDER, FileFacts
+from stages.stream.source import BUILD_MANIFEST, FOLDER
 
 _THREADS = 4
 """Tars read at once: hashing and waiting overlap, headers are parsed one at a time (the GIL). 8 MiB of memory each."""
@@ -167,8 +166,7 @@ def _committed(index: Store, tar: FoundTar, scanned: Scanned) -> Indexed:
     }
     seal = sealed(scanned.table, tar.fingerprint, STAGE, **extra)
     index.write_table(tar.index, scanned.table, seal)
-    data = index.read_bytes(tar.index)
-    return Indexed(tar, seal, FileFacts(tar.index, len(data), hashlib.sha256(data).hexdigest()))
+    return Indexed(tar, seal, file_entry(tar.index, index.read_bytes(tar.index)))
 
 
 # ------------------------------------------------------------------------------ the whole

@@ -11,12 +11,12 @@ from collections.abc import Callable
 from typing import Any
 
 from schemas.errors import WrongData, WrongRequest
+from schemas.manifest import FileEntry
 from schemas.stream import RemoteConfig
 from stages.store import Store
 from stages.stream.cache import ShardCache, Slot
 from stages.stream.files import FileHash, read_only
 from stages.stream.objects import SizeDiffers, find_object, patient
-from stages.stream.source import FileFacts
 from stages.stream.transfer import Broken, DiskFull, Sink, Transfer, one_line
 
 
@@ -32,7 +32,7 @@ class Fetcher:
     def __reduce__(self) -> tuple[type["Fetcher"], tuple[Store, RemoteConfig, bool]]:
         return (Fetcher, (self._store, self._config, self._check))
 
-    def fetch(self, facts: FileFacts) -> int:
+    def fetch(self, facts: FileEntry) -> int:
         """A read-only descriptor of a complete local copy of a shard; the caller closes it.
 
         With `check`, its bytes have been compared with the manifest's sha256, a cached shard's once per process.
@@ -51,12 +51,12 @@ class Fetcher:
         found = self._cached(self._cache, facts)
         return self._unnamed(facts) if found is None else found
 
-    def read(self, facts: FileFacts) -> bytes:
+    def read(self, facts: FileEntry) -> bytes:
         """All of a small file, brought as a shard is. Raises as `fetch`."""
         with os.fdopen(self.fetch(facts), "rb") as file:
             return file.read()
 
-    def _cached(self, cache: ShardCache, facts: FileFacts) -> int | None:
+    def _cached(self, cache: ShardCache, facts: FileEntry) -> int | None:
         fd = cache.open(facts.sha256, facts.bytes)
         if fd is None or not self._check or facts.sha256 in self._sound:
             return fd
@@ -69,7 +69,7 @@ class Fetcher:
         self._sound.add(facts.sha256)
         return fd
 
-    def _into_cache(self, cache: ShardCache, slot: Slot, facts: FileFacts) -> int:
+    def _into_cache(self, cache: ShardCache, slot: Slot, facts: FileEntry) -> int:
         try:
             self._bring(facts, slot.fd, slot.make_room)
         except DiskFull as error:
@@ -78,7 +78,7 @@ class Fetcher:
             self._sound.add(facts.sha256)
         return slot.commit()
 
-    def _unnamed(self, facts: FileFacts) -> int:
+    def _unnamed(self, facts: FileEntry) -> int:
         """In a file without a name, which ends with its last descriptor."""
         with tempfile.TemporaryFile(buffering=0) as file:
             try:
@@ -90,7 +90,7 @@ class Fetcher:
                 ) from error
             return read_only(file.fileno())
 
-    def _bring(self, facts: FileFacts, fd: int, make_room: Callable[[int], bool] | None) -> None:
+    def _bring(self, facts: FileEntry, fd: int, make_room: Callable[[int], bool] | None) -> None:
         """The shard into a file; up to `tries` times where what comes is not the manifest's shard."""
         found = ""
         for _ in range(self._config.tries):
@@ -108,7 +108,7 @@ class Fetcher:
             "copy it there again, or run `pairmill verify` on the build and make it anew",
         )
 
-    def _transfer(self, facts: FileFacts, fd: int, make_room: Callable[[int], bool] | None) -> str | None:
+    def _transfer(self, facts: FileEntry, fd: int, make_room: Callable[[int], bool] | None) -> str | None:
         from fsspec.asyn import get_loop
 
         fs: Any = patient(self._store.fs)
@@ -132,5 +132,5 @@ class Fetcher:
                 "check the store and the network, or raise remote.stall_seconds or remote.tries",
             ) from error
 
-    def _named(self, facts: FileFacts) -> str:
+    def _named(self, facts: FileEntry) -> str:
         return f"{facts.path} of {self._store.url}"

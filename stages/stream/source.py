@@ -6,7 +6,6 @@ import json
 import mmap
 import posixpath
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from schemas.errors import WrongData, WrongRequest
-from schemas.manifest import FolderIndex, Manifest
+from schemas.manifest import FileEntry, FolderIndex, Manifest
 from schemas.stream import SourceConfig
 from stages.shard.run import INDEX
 from stages.store import Store, digest
@@ -27,21 +26,11 @@ FOLDER = ".pairmill"
 """Where `pairmill index` puts the index of a folder, unless told otherwise."""
 
 
-@dataclass(frozen=True, slots=True)
-class FileFacts:
-    """A file as its manifest promises it; `path` is relative to its store."""
-
-    path: str
-    bytes: int
-    sha256: str
-
-
-@dataclass(frozen=True, slots=True)
-class ShardFacts(FileFacts):
-    """A shard's tar, how many samples it has, and the Parquet file with the places of their members."""
+class ShardFacts(FileEntry):
+    """A shard's tar as its manifest promises it, how many samples it has, and the file with their members' places."""
 
     samples: int
-    index: FileFacts
+    index: FileEntry
     """In the store of indexes."""
 
 
@@ -92,7 +81,7 @@ class Source:
         """Name → sha256 of each shard."""
         return {f.path: f.sha256 for f in self.facts}
 
-    def index(self, shard: int, read: Callable[[FileFacts], bytes] | None = None) -> ShardIndex:
+    def index(self, shard: int, read: Callable[[FileEntry], bytes] | None = None) -> ShardIndex:
         """The places of one shard's members. Raises WrongData where its index is not the one of the manifest.
 
         `read`: how a file of `indexes` is brought; by default in one call of its file system.
@@ -140,8 +129,7 @@ def _open_build(config: SourceConfig, store: Store, raw: dict[str, Any]) -> Sour
         if tar is None or index is None:
             raise WrongData(f"{store.url}: {INDEX} names {name}, the manifest does not", _AGAIN)
         if config.split in (None, split):
-            places = FileFacts(index.path, index.bytes, index.sha256)
-            facts.append(ShardFacts(tar.path, tar.bytes, tar.sha256, samples, places))
+            facts.append(ShardFacts(path=tar.path, bytes=tar.bytes, sha256=tar.sha256, samples=samples, index=index))
     if not facts and config.split is not None:
         known = ", ".join(sorted({split for _, split, _ in shards})) or "none"
         raise WrongRequest(f"{config.path} has no split {config.split!r}", f"it has: {known}")
@@ -161,7 +149,13 @@ def _open_folder(config: SourceConfig, indexes: Store) -> Source:
             raise WrongRequest(f"{config.path} is an indexed folder and has no {setting}", f"leave {setting} out")
     tars = Store(posixpath.dirname(indexes.url) if found.folder == ".." else found.folder)
     facts = [
-        ShardFacts(s.path, s.bytes, s.sha256, s.samples, FileFacts(s.index, s.index_bytes, s.index_sha256))
+        ShardFacts(
+            path=s.path,
+            bytes=s.bytes,
+            sha256=s.sha256,
+            samples=s.samples,
+            index=FileEntry(path=s.index, bytes=s.index_bytes, sha256=s.index_sha256),
+        )
         for s in found.shards
     ]
     return Source(config, tars, indexes, facts)

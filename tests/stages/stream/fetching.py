@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from schemas.errors import WrongData, WrongRequest
+from schemas.manifest import FileEntry
 from schemas.stream import RemoteConfig
 from stages.store import Store
 from stages.stream.fetch import Fetcher
-from stages.stream.source import FileFacts
 
 RANGE = 64 << 10
 DATA = b"".join(hashlib.sha256(b"%d" % i).digest() for i in range(20_000))  # 640 kB: ten ranges
@@ -19,15 +19,15 @@ PATH = "/shards/train-000000.tar"
 WRONG = DATA[:200_000] + bytes([DATA[200_000] ^ 1]) + DATA[200_001:]
 
 
-def facts(data: bytes = DATA, path: str = PATH) -> FileFacts:
-    return FileFacts(path.lstrip("/"), len(data), hashlib.sha256(data).hexdigest())
+def facts(data: bytes = DATA, path: str = PATH) -> FileEntry:
+    return FileEntry(path=path.lstrip("/"), bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
 
 
 def fetcher(url: str, check: bool = True, **config: Any) -> Fetcher:
     return Fetcher(Store(url), RemoteConfig(**{"stall_seconds": 20, **config}), check)
 
 
-def fetched(fetcher: Fetcher, wanted: FileFacts | None = None) -> bytes:
+def fetched(fetcher: Fetcher, wanted: FileEntry | None = None) -> bytes:
     fd = fetcher.fetch(wanted or facts())
     try:
         assert fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY

@@ -74,7 +74,7 @@ from concurrent.futures import ThreadPoolExecutor
 from schemas.stream import RemoteConfig
 from stages.store import Store
 from stages.stream.fetch import Fetcher
-from stages.stream.source import FileFacts
+from schemas.manifest import FileEntry
 pool = ThreadPoolExecutor(1)
 pool.submit(Fetcher(Store({url!r}), RemoteConfig(), True).fetch, {facts()!r})
 time.sleep(0.5)
