@@ -56,7 +56,11 @@ IRREGULAR = MappingProxyType(
     }
 )  # fmt: skip
 SPELLED = MappingProxyType({"tv": "TV", "suv": "SUV", "atm": "ATM", "bbq": "BBQ", "cd": "CD", "dvd": "DVD", "pc": "PC"})
-COUNTED = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+NUMERALS = (
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
+    "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty",
+)  # fmt: skip
+_SPELLED_MOST = 12
 
 _LINK = re.compile(r" (of|in|on|with|at|for|from|to|without) ")
 _YOO = re.compile(r"(uni(?!n|m)|use|eu|one\b|once|ubi|uk|ut[ei])", re.IGNORECASE)
@@ -104,7 +108,7 @@ def verb(label: str) -> str:
 
 def counted(count: int) -> str:
     """zero … twelve, then digits."""
-    return COUNTED[count] if 0 <= count < len(COUNTED) else str(count)
+    return NUMERALS[count] if 0 <= count <= _SPELLED_MOST else str(count)
 
 
 def spelled(label: str) -> str:
@@ -136,8 +140,12 @@ def _many(noun: str) -> str:
     low = noun.casefold()
     if low in IRREGULAR:
         return IRREGULAR[low]
-    if noun.isupper():
-        return f"{noun}s"
+    return f"{noun}s" if noun.isupper() else regular_plural(noun)
+
+
+def regular_plural(noun: str) -> str:
+    """By the noun's ending alone."""
+    low = noun.casefold()
     if low.endswith(("s", "x", "z", "ch", "sh")):
         return f"{noun}es"
     if low.endswith("y") and low[-2:-1] not in "aeiou":

@@ -4,6 +4,8 @@ A name means all of a label; a kind means some of it (every puppy is a dog); a l
 Words that are often something else (phone, glass, table, plant, bat, computer) stand nowhere: they claim nothing.
 """
 
+from stages.synthesize.words import regular_plural
+
 NAMES: dict[str, tuple[str, ...]] = {
     "person": ("people", "human", "human being"),
     "bicycle": ("bicycle",),
@@ -94,14 +96,7 @@ IRREGULAR: dict[str, str] = {
 def plural(phrase: str) -> str:
     """The plural of a noun phrase, by its last word."""
     head, _, last = phrase.rpartition(" ")
-    if last in IRREGULAR:
-        word = IRREGULAR[last]
-    elif last.endswith(("s", "x", "z", "ch", "sh")):
-        word = last + "es"
-    elif last.endswith("y") and last[-2:-1] not in "aeiou":
-        word = last[:-1] + "ies"
-    else:
-        word = last + "s"
+    word = IRREGULAR[last] if last in IRREGULAR else regular_plural(last)
     return f"{head} {word}".strip()
 
 

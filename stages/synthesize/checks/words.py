@@ -3,15 +3,13 @@
 import re
 from dataclasses import dataclass
 
+from stages.synthesize.words import NUMERALS
+
 _ABBREVIATIONS = frozenset({"mr", "mrs", "ms", "dr", "st", "vs", "e.g", "i.e", "etc", "no", "approx"})
 _END = re.compile(r"(?<=[.!?])[\"'”’)\]]*\s+|(?<=[。！？])|\n+")
 _TOKEN = re.compile(r"[^\W_]+(?:[-'’.][^\W\d_]+)*|[^\w\s]")
 
-NUMBERS: dict[str, int] = {
-    "zero": 0, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9,
-    "ten": 10, "eleven": 11, "twelve": 12, "thirteen": 13, "fourteen": 14, "fifteen": 15, "sixteen": 16,
-    "seventeen": 17, "eighteen": 18, "nineteen": 19, "twenty": 20,
-}  # fmt: skip
+NUMBERS = {word: value for value, word in enumerate(NUMERALS)}
 
 
 @dataclass(frozen=True, slots=True)
