@@ -59,7 +59,7 @@ class OpenShards:
         remote = config.remote
         self._sources, self._check, self._members = sources, config.check, config.members
         self._fetchers = [None if s.tars.local else _fetcher(s.tars, remote, self._check) for s in sources]
-        self._index_fetchers = [None if s.indexes.local else _fetcher(s.indexes, remote, False) for s in sources]
+        self._index_fetchers = [None if s.indexes.local else _fetcher(s.indexes, remote, True) for s in sources]
         self._pool = ThreadPoolExecutor(max(1, remote.ahead), thread_name_prefix="shards")
         self._open: dict[tuple[int, int], Future[OpenShard]] = {}
         self._ahead = remote.ahead

@@ -218,6 +218,20 @@ def test_an_index_is_brought_as_shards_are(web: tuple[Hostile, str], tmp_path: P
         list(BatchReader(StreamConfig.model_validate(reader)))
 
 
+def test_a_damaged_cached_index_is_brought_anew(web: tuple[Hostile, str], tmp_path: Path) -> None:
+    state, url = web
+    source = indexed_folder(tmp_path)
+    for path in tmp_path.rglob("*"):
+        if path.is_file():
+            state.objects[f"/{path.relative_to(tmp_path)}"] = path.read_bytes()
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    index = source.facts[0].index
+    (cache / index.sha256).write_bytes(b"x" * index.bytes)
+    reader = StreamConfig.model_validate({"sources": [{"path": url}], "remote": {"cache": str(cache)}, "check": False})
+    assert sum(len(b) for b in BatchReader(reader)) == 5
+
+
 def indexed_folder(folder: Path) -> Source:
     (folder / "00000.tar").write_bytes(tar_of(img2dataset_members(0, 5)))
     index_folder(str(folder))
