@@ -22,7 +22,8 @@ import pyarrow.parquet as pq
 
 from bench.harness import report, table
 from schemas.sample import Box
-from stages.synthesize.checks.finding import ChecksConfig, Finding
+from schemas.synthesize import ChecksConfig
+from stages.synthesize.checks.finding import Finding
 from stages.synthesize.checks.registry import examine
 from stages.synthesize.context import Context, TextLine
 from tests.stages.synthesize.liar import KINDS, SIGNS, Liar, Told, scene_context
@@ -75,7 +76,7 @@ def photo_contexts(folder: Path) -> list[Context]:
     found = []
     for i, row in enumerate(told):
         boxes = tuple(Box(**b) for b in row["boxes"])
-        texts = (TextLine(SIGNS[i % len(SIGNS)], 4, 4, 80, 16),)
+        texts = (TextLine(text=SIGNS[i % len(SIGNS)], x=4, y=4, w=80, h=16),)
         captions = tuple(row["captions"] or ())
         found.append(Context(Path(row["file"]).stem, row["width"], row["height"], captions, boxes, vocabulary, texts))
     return [c for c in found if c.boxes]

@@ -1,6 +1,7 @@
 """Settings: frozen, no unknown keys, documented under each field, and knowing which of them decide bytes."""
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any, cast
 
 from pydantic import BaseModel, ConfigDict
@@ -39,6 +40,7 @@ def _plain(value: Any) -> Any:
         return value.model_dump(mode="json")
     if isinstance(value, Mapping):
         return {str(k): _plain(v) for k, v in cast("Mapping[Any, Any]", value).items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in cast("list[Any]", value)]
-    return value
+    if isinstance(value, (list, tuple, frozenset)):
+        plain = [_plain(v) for v in cast("list[Any]", value)]
+        return sorted(plain) if isinstance(value, frozenset) else plain
+    return str(value.normalize()) if isinstance(value, Decimal) else value

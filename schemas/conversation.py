@@ -1,8 +1,9 @@
-"""Synthesized conversations: turns, who wrote them, what they cost, and what a check found in them."""
+"""Synthesized conversations: turns, who wrote them, what they cost, and why one was not kept."""
 
 from enum import StrEnum
 
 from schemas.row import Int32, Row
+from schemas.sample import Key
 
 
 class Role(StrEnum):
@@ -24,7 +25,8 @@ class Turn(Row):
 
 
 class Usage(Row):
-    """What one reply took, as the endpoint counted."""
+    """What the replies behind one conversation took, as the endpoint counted. One reply holds all turns of a
+    conversation, or several conversations, among which it is divided; a repaired one counts both replies."""
 
     prompt_tokens: Int32
     completion_tokens: Int32
@@ -35,21 +37,49 @@ class Usage(Row):
 class Conversation(Row):
     """A kept conversation about one sample, or a preference pair."""
 
-    sample_id: str
     kind: str
-    """The prompt module that asked for it."""
+    """The prompt module that asked for it, or the template."""
     prompt_version: Int32
     teacher: str
     """Model name, or `template`."""
     language: str
     """ISO 639-1: en, zh."""
     turns: list[Turn]
+    images: list[str] | None
+    """kind interleaved: the sample_ids of all pictures, this sample's among them, in the order in which the turns'
+    `<image>` stand for them. Null: this sample's picture alone, before the first turn."""
     rejected: str | None
     """kind preference: the worse answer to the last question."""
     planted: str | None
     """kind preference: the error planted in it."""
+    repaired: bool
+    """It was written a second time, after a check's finding."""
     usage: Usage | None
     """Null for templates."""
+
+
+class Dropped(Row):
+    """A conversation that was asked for and is not kept."""
+
+    kind: str
+    teacher: str
+    reason: str
+    """A `Check`, or a `FailureReason` of the endpoint."""
+    turn: Int32 | None
+    """Index into its turns, of the finding."""
+    evidence: str
+    """What was read, or what the endpoint said; one line."""
+    text: str | None
+    """What the teacher wrote, cut at 4,000 characters; null where no reply came."""
+    usage: Usage | None
+    """What was paid for it all the same."""
+
+
+class Synthesized(Key):
+    """Family `conversations`. A kept conversation, then everything that was paid for and thrown away."""
+
+    conversations: list[Conversation]
+    dropped: list[Dropped]
 
 
 class Check(StrEnum):
@@ -65,7 +95,41 @@ class Check(StrEnum):
     duplicate = "duplicate"
     wrong_language = "wrong_language"
     absent_object = "absent_object"
+    denied_object = "denied_object"
+    """It says that something is not there, which a box shows."""
     wrong_count = "wrong_count"
     wrong_colour = "wrong_colour"
     wrong_relation = "wrong_relation"
     invented_text = "invented_text"
+    unlike_picture = "unlike_picture"
+    """A second model (CLIP, or another endpoint) finds that it does not fit the picture."""
+
+
+class FailureReason(StrEnum):
+    """Why a request to an endpoint has no reply."""
+
+    rate_limited = "rate_limited"
+    server_error = "server_error"
+    timeout = "timeout"
+    unreachable = "unreachable"
+    """No connection: refused, no such host, TLS."""
+    reset = "reset"
+    """The connection ended before the body did."""
+    invalid_json = "invalid_json"
+    """The HTTP body is not JSON."""
+    malformed = "malformed"
+    """JSON, and not a chat completion."""
+    empty_choices = "empty_choices"
+    too_large = "too_large"
+    content_filter = "content_filter"
+    bad_request = "bad_request"
+    circuit_open = "circuit_open"
+    over_cap = "over_cap"
+    expired = "expired"
+    """Its batch's time was over before the request was worked on."""
+
+
+NO_CONVERSATION = ("nothing_to_say", *(r.value for r in (*Check, *FailureReason)))
+NoConversation = StrEnum("NoConversation", {name: name for name in NO_CONVERSATION})
+"""Why a sample has no conversation: the reason of the first that was dropped; or `nothing_to_say`, where no kind
+applied because what it needs (boxes, captions, text lines) is not there or decides nothing."""

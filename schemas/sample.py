@@ -21,6 +21,16 @@ class Box(Row):
     h: Float32
 
 
+class TextLine(Row):
+    """A line of text in the picture, as OCR read it; pixels as in `Box`."""
+
+    text: str
+    x: Float32
+    y: Float32
+    w: Float32
+    h: Float32
+
+
 class Key(Row):
     """What every family carries."""
 

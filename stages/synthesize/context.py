@@ -2,18 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from schemas.sample import Box
-
-
-@dataclass(frozen=True, slots=True)
-class TextLine:
-    """A line of text in the picture, as OCR read it; pixels as in `Box`."""
-
-    text: str
-    x: float
-    y: float
-    w: float
-    h: float
+from schemas.sample import Box, TextLine
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,3 +34,8 @@ class Draft:
     """As the endpoint said: stop, length, content_filter."""
     evidence: tuple[tuple[str, ...], ...] = ()
     """What each turn rests on, parallel to `turns`, spelt as in `Turn.evidence`; empty: the teacher named none."""
+    images: tuple[str, ...] | None = None
+    """sample_ids of several pictures, in the order of the `<image>` in the turns; None: the sample's own picture."""
+    rejected: str | None = None
+    """The worse answer to the last question (kind preference), with the error `planted` in it."""
+    planted: str | None = None

@@ -7,29 +7,18 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from enum import StrEnum
 from itertools import combinations
 from random import Random
 from typing import Self
 
 from schemas.errors import WrongData, WrongRequest
+from schemas.synthesize import How
 from stages.synthesize.context import Context
 from stages.synthesize.facts import Facts, fold, speakable
 
 POOL = 5
 """popular and adversarial draw from this many first ranks (at least as many as asked for). POPE's test takes the first
 ones as they are; for training that would ask every sample about the same few labels."""
-
-
-class How(StrEnum):
-    """POPE, section 4.1."""
-
-    random = "random"
-    """Any absent label, each as likely."""
-    popular = "popular"
-    """The data set's most frequent labels."""
-    adversarial = "adversarial"
-    """Labels that occur most often together with what is there."""
 
 
 @dataclass(frozen=True)

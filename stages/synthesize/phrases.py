@@ -9,9 +9,6 @@ from random import Random
 from stages.synthesize.relations import Relation
 from stages.synthesize.words import Number, a, counted, number, plural, sentence, the, verb
 
-SHORT = "Answer the question using a single word or phrase."
-"""LLaVA-1.5's prompt for short answers (arXiv:2310.03744, section 3.2)."""
-
 _WHETHER = ("{Is} there {a} in the picture?", "{Is} there {a} in this image?", "Can you see {a} in the picture?",
             "Does the picture show {a}?")  # fmt: skip
 _HOW_MANY = ("How many {many} are there in the picture?", "How many {many} are there?",

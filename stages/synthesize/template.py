@@ -7,57 +7,23 @@ nothing. A function of the context, the seed and the data set's label statistics
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import cached_property
 from itertools import combinations
 from random import Random
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
-from pydantic import Field
-
-from schemas.config import StageConfig
+from schemas.synthesize import How, TemplateConfig, TemplateKind
 from stages.synthesize import phrases
 from stages.synthesize.context import Context, Draft
 from stages.synthesize.facts import Facts
-from stages.synthesize.negatives import How, Statistics, absent
+from stages.synthesize.negatives import Statistics, absent
 from stages.synthesize.relations import OPPOSITE, Relation, relation, stacked
 from stages.synthesize.words import Number, a, number, sentence
 
-HEAPS = frozenset({"apple", "banana", "book", "broccoli", "cake", "carrot", "orange", "pizza", "sandwich", "skis"})
-"""COCO's labels whose boxes hold now one piece, now a bunch, a slice or a row: nobody can say how many there are."""
-
-
+VERSION = 1
+"""Raise it when the same context and config give other words."""
 MOST_BOXES = 1000
 """Samples with more get no conversation: no annotator drew them, and pairs would be millions."""
-
-
-class Kind(StrEnum):
-    vqa = "vqa"
-    counting = "counting"
-    relation = "relation"
-    negatives = "negatives"
-
-
-class TemplateConfig(StageConfig):
-    """What the template teacher writes."""
-
-    seed: int = 0
-    """Draws objects, wordings and order; with the sample's id."""
-    kinds: tuple[Kind, ...] = tuple(Kind)
-    questions: Annotated[int, Field(ge=1, le=20)] = 6
-    """Most questions in one conversation."""
-    negatives: tuple[How, ...] = tuple(How)
-    """Kinds of absent labels to ask about, in turn; those that need statistics are left out where there are none."""
-    max_count: Annotated[int, Field(ge=1)] = 10
-    """No larger number is asked for: up to ten COCO boxes every instance, beyond it may stop (arXiv:1405.0312, 4.3)."""
-    uncounted: frozenset[str] = HEAPS
-    """Labels, in lower case, that are never counted, nor called "the"."""
-    smallest: Annotated[float, Field(ge=0, le=1)] = 0.001
-    """Share of the picture below which a box is not asked about: 17 × 17 pixels of 640 × 480."""
-    smallest_counted: Annotated[float, Field(ge=0, le=1)] = 0.003
-    """The same where a box is to be counted: 32 × 32 pixels, below which COCO calls an object small."""
-    short_prompt: str = phrases.SHORT
-    """Follows the first question of kind vqa; empty: nothing does."""
 
 
 class Exchange(NamedTuple):
@@ -152,11 +118,11 @@ def write(context: Context, config: TemplateConfig, statistics: Statistics | Non
     return drafts
 
 
-def _draft(kind: Kind, exchanges: Sequence[Exchange], config: TemplateConfig) -> Draft:
+def _draft(kind: TemplateKind, exchanges: Sequence[Exchange], config: TemplateConfig) -> Draft:
     turns: list[tuple[str, str]] = []
     evidence: list[tuple[str, ...]] = []
     for exchange in exchanges:
-        prompt = config.short_prompt if kind is Kind.vqa and not turns else ""
+        prompt = config.short_prompt if kind is TemplateKind.vqa and not turns else ""
         turns += [("user", f"{exchange.question}\n{prompt}" if prompt else exchange.question)]
         turns += [("assistant", exchange.answer)]
         evidence += [(), exchange.evidence]
@@ -288,9 +254,9 @@ def _negatives(desk: Desk, rng: Random) -> list[Exchange]:
     return found
 
 
-_WRITERS: dict[Kind, Callable[[Desk, Random], list[Exchange]]] = {
-    Kind.vqa: _vqa,
-    Kind.counting: _counting,
-    Kind.relation: _relation,
-    Kind.negatives: _negatives,
+_WRITERS: dict[TemplateKind, Callable[[Desk, Random], list[Exchange]]] = {
+    TemplateKind.vqa: _vqa,
+    TemplateKind.counting: _counting,
+    TemplateKind.relation: _relation,
+    TemplateKind.negatives: _negatives,
 }

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 
 from schemas.conversation import Check
-from stages.synthesize.checks.finding import ChecksConfig, Finding
+from schemas.synthesize import ChecksConfig
+from stages.synthesize.checks.finding import Finding
 from stages.synthesize.checks.lexicon import Lexicon, Mention, lexicon_of
 from stages.synthesize.checks.statements import (
     Exchange,

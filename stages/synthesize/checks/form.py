@@ -4,7 +4,8 @@ import re
 from collections import Counter
 
 from schemas.conversation import Check, Role
-from stages.synthesize.checks.finding import ChecksConfig, Finding
+from schemas.synthesize import ChecksConfig
+from stages.synthesize.checks.finding import Finding
 from stages.synthesize.checks.words import is_word, normal, sentences, shown, tokens
 from stages.synthesize.context import Context, Draft
 

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 
 from schemas.conversation import Check
+from schemas.synthesize import ChecksConfig
 from stages.synthesize.checks import coco
-from stages.synthesize.checks.finding import ChecksConfig, Finding
+from stages.synthesize.checks.finding import Finding
 from stages.synthesize.checks.lexicon import Lexicon, Mention, lexicon_of
 from stages.synthesize.checks.statements import Exchange, affirmed, asks_yes_no, exchanges, stated
 from stages.synthesize.checks.words import Sentence, is_word, shown

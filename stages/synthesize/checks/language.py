@@ -6,7 +6,8 @@ Text in quotation marks does not count: a sign may be in any language. Other lan
 import re
 
 from schemas.conversation import Check
-from stages.synthesize.checks.finding import ChecksConfig, Finding
+from schemas.synthesize import ChecksConfig
+from stages.synthesize.checks.finding import Finding
 from stages.synthesize.checks.words import is_word, shown, tokens
 from stages.synthesize.context import Context, Draft
 

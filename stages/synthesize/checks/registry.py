@@ -4,8 +4,9 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from schemas.conversation import Check
+from schemas.synthesize import ChecksConfig
 from stages.synthesize.checks.counts import wrong_count
-from stages.synthesize.checks.finding import ChecksConfig, Finding
+from stages.synthesize.checks.finding import Finding
 from stages.synthesize.checks.form import duplicate, looping, roles, truncated
 from stages.synthesize.checks.grounding import absent_object, wrong_colour
 from stages.synthesize.checks.language import wrong_language

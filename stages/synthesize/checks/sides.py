@@ -10,7 +10,8 @@ from itertools import pairwise
 
 from schemas.conversation import Check
 from schemas.sample import Box
-from stages.synthesize.checks.finding import ChecksConfig, Finding
+from schemas.synthesize import ChecksConfig
+from stages.synthesize.checks.finding import Finding
 from stages.synthesize.checks.lexicon import Lexicon, Mention, lexicon_of
 from stages.synthesize.checks.statements import Exchange, asks_yes_no, exchanges, is_negated
 from stages.synthesize.checks.words import Sentence, is_word, shown

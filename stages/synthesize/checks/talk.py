@@ -4,7 +4,8 @@ import re
 from collections.abc import Iterable
 
 from schemas.conversation import Check, Role
-from stages.synthesize.checks.finding import ChecksConfig, Finding
+from schemas.synthesize import ChecksConfig
+from stages.synthesize.checks.finding import Finding
 from stages.synthesize.checks.words import shown
 from stages.synthesize.context import Context, Draft
 

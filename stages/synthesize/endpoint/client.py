@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from schemas.endpoint import EndpointConfig, Structured
 from schemas.errors import WrongRequest
 from stages.synthesize.endpoint.cache import Record
-from stages.synthesize.endpoint.config import EndpointConfig, Structured
 from stages.synthesize.endpoint.money import Budget, Refusal, Reservation
 from stages.synthesize.endpoint.pace import CircuitOpen, Pace, Ticket, Verdict, quota_wait
 from stages.synthesize.endpoint.trouble import Trouble

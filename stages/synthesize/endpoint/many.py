@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Self
 
+from schemas.endpoint import EndpointConfig
 from stages.synthesize.endpoint.client import Endpoint
-from stages.synthesize.endpoint.config import EndpointConfig
 from stages.synthesize.endpoint.wire import Failure, Reply, Request
 
 Numbered = tuple[int, Reply | Failure]

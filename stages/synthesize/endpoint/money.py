@@ -12,8 +12,8 @@ from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 
+from schemas.endpoint import PICO, EndpointConfig
 from stages.synthesize.endpoint.cache import Record, ReplyCache
-from stages.synthesize.endpoint.config import PICO, EndpointConfig
 from stages.synthesize.endpoint.wire import Answer, Tokens
 
 

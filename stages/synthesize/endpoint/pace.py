@@ -21,7 +21,7 @@ from datetime import datetime
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 
-from stages.synthesize.endpoint.config import Timing
+from schemas.endpoint import Timing
 
 _KNEE = 0.9
 _SLOW = 0.2

@@ -9,8 +9,8 @@ from typing import Any
 import httpx2
 import openai
 
+from schemas.endpoint import EndpointConfig, Structured
 from schemas.errors import WrongRequest
-from stages.synthesize.endpoint.config import EndpointConfig, Structured
 from stages.synthesize.endpoint.pace import Verdict, asked_wait
 from stages.synthesize.endpoint.trouble import Trouble
 from stages.synthesize.endpoint.wire import FailureReason as R

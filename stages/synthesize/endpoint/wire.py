@@ -8,35 +8,13 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from enum import StrEnum
 from typing import Any
 
-from stages.synthesize.endpoint.config import EndpointConfig, Structured
+from schemas.conversation import FailureReason
+from schemas.endpoint import EndpointConfig, Structured
 
 TOKENS_MOST = 2**31 - 1
 """A usage above this (the schema's int32) is a lie."""
-
-
-class FailureReason(StrEnum):
-    """Why a request has no reply."""
-
-    rate_limited = "rate_limited"
-    server_error = "server_error"
-    timeout = "timeout"
-    unreachable = "unreachable"
-    """No connection: refused, no such host, TLS."""
-    reset = "reset"
-    """The connection ended before the body did."""
-    invalid_json = "invalid_json"
-    """The HTTP body is not JSON."""
-    malformed = "malformed"
-    """JSON, and not a chat completion."""
-    empty_choices = "empty_choices"
-    too_large = "too_large"
-    content_filter = "content_filter"
-    bad_request = "bad_request"
-    circuit_open = "circuit_open"
-    over_cap = "over_cap"
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,7 +51,7 @@ def scene_context(seed: int) -> Context:
     boxes = tuple(
         Box(label=o.label, x=b.x, y=b.y, w=b.w, h=b.h) for o, b in zip(scene.objects, scene.boxes(), strict=True)
     )
-    texts = tuple(TextLine(t, 4, 4, 80, 16) for t in rng.sample(SIGNS, rng.randint(1, 2)))
+    texts = tuple(TextLine(text=t, x=4, y=4, w=80, h=16) for t in rng.sample(SIGNS, rng.randint(1, 2)))
     caption = sentence(make_claims(scene, rng), seed)
     return Context(f"scene-{seed}", scene.width, scene.height, (caption,), boxes, SHAPE_LABELS, texts)
 

@@ -7,8 +7,9 @@ import pytest
 
 from schemas.errors import WrongData, WrongRequest
 from schemas.sample import Box
+from schemas.synthesize import How
 from stages.synthesize.context import Context
-from stages.synthesize.negatives import POOL, How, Statistics, absent
+from stages.synthesize.negatives import POOL, Statistics, absent
 
 PETS = frozenset({"dog", "cat", "bird", "fish", "horse", "hot dog", "sofa"})
 SETS = [["dog", "sofa"], ["dog", "sofa", "sofa"], ["dog", "cat"], ["bird"], ["bird"], ["bird"], ["Bird", None, " "]]

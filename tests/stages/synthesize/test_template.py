@@ -10,9 +10,10 @@ import pytest
 from pipelines.sample_web.scenes import make_scene
 from pipelines.sample_web.shapes import Colour, Shape
 from schemas.sample import Box
+from schemas.synthesize import TemplateConfig, TemplateKind
 from stages.synthesize.context import Context, Draft
 from stages.synthesize.negatives import Statistics
-from stages.synthesize.template import Kind, TemplateConfig, write
+from stages.synthesize.template import write
 from tests.stages.synthesize.oracle import Thing, judge
 
 COLOURED = frozenset(f"{colour} {shape}" for colour in Colour for shape in Shape)
@@ -60,7 +61,7 @@ def context(*boxes: tuple[str | None, float, float], vocabulary: frozenset[str] 
     return Context("s", 640, 480, boxes=made, vocabulary=vocabulary)
 
 
-def said(seen: Context, kind: Kind, seeds: int = 30) -> list[tuple[str, str, tuple[str, ...]]]:
+def said(seen: Context, kind: TemplateKind, seeds: int = 30) -> list[tuple[str, str, tuple[str, ...]]]:
     """All exchanges of one kind, over several seeds."""
     configs = [TemplateConfig(seed=seed, kinds=(kind,)) for seed in range(seeds)]
     return [item for config in configs for draft in write(seen, config) for item in exchanges(draft)]
@@ -139,7 +140,7 @@ def test_the_same_seed_writes_the_same_and_another_does_not() -> None:
 def test_a_kind_left_out_changes_no_other() -> None:
     seen = scenes()[3][1]
     whole = {draft.kind: draft for draft in write(seen, CONFIG, statistics())}
-    for kind in Kind:
+    for kind in TemplateKind:
         alone = write(seen, TemplateConfig(kinds=(kind,)), statistics())
         assert alone == [whole[kind]] * (kind in whole)
 
@@ -158,7 +159,7 @@ def test_without_a_vocabulary_only_what_is_there_may_be_said() -> None:
 
 def test_nobody_looked_says_nothing_and_nothing_found_says_no() -> None:
     assert write(Context("s", 640, 480, boxes=None, vocabulary=PETS), CONFIG) == []
-    (draft,) = write(context(), TemplateConfig(kinds=(Kind.negatives,)))
+    (draft,) = write(context(), TemplateConfig(kinds=(TemplateKind.negatives,)))
     assert [answer[:2] for _, answer, _ in exchanges(draft)] == ["No"]
 
 
@@ -181,36 +182,36 @@ def test_another_language_is_not_answered_in_english() -> None:
     ids=["a box without label", "a name within a name", "boxed twice", "outside", "not finite", "heaps", "mass noun"],
 )  # fmt: skip
 def test_what_cannot_be_counted_is_not(boxes: list[tuple[str | None, float, float]]) -> None:
-    asked = said(context(*boxes), Kind.counting)
+    asked = said(context(*boxes), TemplateKind.counting)
     assert not [exchange for exchange in asked if "absent" not in exchange[2][0]]
 
 
 def test_more_than_the_most_is_not_counted() -> None:
     ten = [("dog", 60.0 * i, 50.0) for i in range(10)]
-    assert "box:9" in str(said(context(*ten), Kind.counting))
-    assert "box" not in str(said(context(*ten, ("dog", 10, 300)), Kind.counting))
+    assert "box:9" in str(said(context(*ten), TemplateKind.counting))
+    assert "box" not in str(said(context(*ten, ("dog", 10, 300)), TemplateKind.counting))
 
 
 def test_a_tiny_box_is_neither_asked_about_nor_absent() -> None:
     seen = context(("dog", 50, 50), size=4)
-    assert "dog" not in str([said(seen, kind) for kind in Kind])
+    assert "dog" not in str([said(seen, kind) for kind in TemplateKind])
 
 
 def test_a_small_box_is_asked_about_and_not_counted() -> None:
     seen = context(("dog", 50, 50), size=25)
-    assert "box:0" in str(said(seen, Kind.negatives))
-    assert "box:0" not in str(said(seen, Kind.counting))
+    assert "box:0" in str(said(seen, TemplateKind.negatives))
+    assert "box:0" not in str(said(seen, TemplateKind.counting))
 
 
 def test_sides_are_asked_only_of_labels_that_occur_once() -> None:
     seen = context(("dog", 50, 50), ("dog", 200, 50), ("cat", 400, 50), ("bird", 400, 300))
-    evidence = {item[2] for item in said(seen, Kind.relation)}
+    evidence = {item[2] for item in said(seen, TemplateKind.relation)}
     assert evidence == {("box:2", "box:3"), ("box:3", "box:2")}
 
 
 def test_above_is_said_only_of_what_is_over_it() -> None:
-    over = str(said(context(("dog", 50, 50), ("cat", 50, 300)), Kind.relation))
-    aside = str(said(context(("dog", 50, 50), ("cat", 200, 300)), Kind.relation))
+    over = str(said(context(("dog", 50, 50), ("cat", 50, 300)), TemplateKind.relation))
+    aside = str(said(context(("dog", 50, 50), ("cat", 200, 300)), TemplateKind.relation))
     assert "above" in over
     assert "above" not in aside
     assert "higher in the picture" in aside
@@ -233,13 +234,13 @@ def test_thousands_of_boxes_are_left_alone() -> None:
 
 def test_a_colour_that_is_part_of_a_name_is_not_asked() -> None:
     seen = context(("red panda", 50, 50), vocabulary=frozenset({"red panda", "panda", "dog"}))
-    assert "color" not in str(said(seen, Kind.vqa))
+    assert "color" not in str(said(seen, TemplateKind.vqa))
 
 
 def test_irregular_words_in_sentences() -> None:
     boxes = [("person", 50.0, 50.0), ("person", 200.0, 50.0), ("scissors", 400.0, 50.0), ("broccoli", 400.0, 300.0)]
     boxes.append(("dog", 50.0, 300.0))
-    text = str([said(context(*boxes), kind, 60) for kind in Kind])
+    text = str([said(context(*boxes), kind, 60) for kind in TemplateKind])
     for phrase in ("two people", "one pair of scissors", "any broccoli", "a pair of scissors in", "there are people",
                    "there is broccoli", "there are no horses", "no TVs", "are the scissors"):  # fmt: skip
         assert phrase in text

@@ -4,7 +4,7 @@ import pytest
 
 from schemas.conversation import Check
 from schemas.sample import Box
-from stages.synthesize.checks.finding import ChecksConfig
+from schemas.synthesize import ChecksConfig
 from stages.synthesize.checks.registry import CHECKS, examine
 from stages.synthesize.context import Context, Draft, TextLine
 from tests.stages.synthesize.liar import KINDS, SHAPE_LABELS, Liar, scene_context
@@ -20,7 +20,7 @@ PHOTO = Context(
     "p", 200, 200, ("A man with two dogs and a bike.",),
     (_box("dog", 10, 10), _box("dog", 40, 10), _box("cat", 150, 150), _box("person", 100, 10), _box("bus", 10, 150)),
     frozenset({"dog", "cat", "person", "bus", "bicycle", "motorcycle", "horse", "orange", "tie"}),
-    (TextLine("MAIN STREET", 1, 1, 9, 9),),
+    (TextLine(text="MAIN STREET", x=1, y=1, w=9, h=9),),
 )  # fmt: skip
 SHAPES = Context(
     "s", 200, 200, (), (_box("red circle", 10, 90), _box("blue star", 150, 90), _box("green star", 90, 10)),

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from stages.synthesize.endpoint.config import EndpointConfig
+from schemas.endpoint import EndpointConfig
 from stages.synthesize.endpoint.many import Asker
 from stages.synthesize.endpoint.wire import Reply
 from tests.stages.synthesize.endpoint.conftest import KEY, say, settings

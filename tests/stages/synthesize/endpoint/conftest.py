@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from schemas.endpoint import EndpointConfig, Timing
 from stages.synthesize.endpoint.client import Endpoint
-from stages.synthesize.endpoint.config import EndpointConfig, Timing
 from stages.synthesize.endpoint.many import ask_all
 from stages.synthesize.endpoint.wire import Failure, Reply, Request
 

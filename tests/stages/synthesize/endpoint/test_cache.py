@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from schemas.endpoint import EndpointConfig
 from stages.synthesize.endpoint.cache import ReplyCache
-from stages.synthesize.endpoint.config import EndpointConfig
 from stages.synthesize.endpoint.money import Account
 from stages.synthesize.endpoint.wire import Request, request_key
 

@@ -6,8 +6,8 @@ from decimal import Decimal
 import pytest
 from pydantic import ValidationError
 
+from schemas.endpoint import EndpointConfig, Prices
 from stages.synthesize.endpoint.client import Endpoint
-from stages.synthesize.endpoint.config import EndpointConfig, Prices
 from stages.synthesize.endpoint.many import Asker, ask_all
 from stages.synthesize.endpoint.money import Budget, Refusal, Reservation
 from stages.synthesize.endpoint.wire import Answer, Failure, FailureReason, Reply, Tokens

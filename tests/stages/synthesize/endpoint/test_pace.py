@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from stages.synthesize.endpoint.config import Timing
+from schemas.endpoint import Timing
 from stages.synthesize.endpoint.pace import Pace, Verdict, asked_wait, quota_wait
 from stages.synthesize.endpoint.wire import FailureReason, Reply
 from tests.stages.synthesize.endpoint.conftest import settings
