@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from schemas.config import RUNTIME, StageConfig
+from schemas.synthesize import SynthesizeConfig
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[int, Field(gt=0)]
@@ -24,6 +25,10 @@ class ColumnMap(StageConfig):
     sha256: str | None = None
     boxes: str | None = None
     """list<struct{label, x, y, w, h}> in pixels, or the same as a JSON string."""
+    texts: str | None = None
+    """Lines of text in the picture, as OCR read them: list<struct{text, x, y, w, h}> in pixels, or JSON."""
+    captions: str | None = None
+    """Further captions of the same picture, for the teacher of `synthesize`: list<string>, or JSON."""
     language: str | None = None
 
 
@@ -235,5 +240,6 @@ class Recipe(StageConfig):
     measure: MeasureConfig = MeasureConfig()
     dedup: DedupConfig | None = None
     select: SelectConfig = SelectConfig()
+    synthesize: SynthesizeConfig | None = None
     shards: ShardConfig = ShardConfig()
     engine: Annotated[EngineConfig, RUNTIME] = EngineConfig()

@@ -52,6 +52,10 @@ class Candidate(Key):
     language: str | None
     """BCP 47 tag as the pool states it."""
     boxes: list[Box] | None
+    texts: list[TextLine] | None
+    """Lines of text in the picture, as OCR read them; null: nobody read it, empty: there is none."""
+    captions: list[str] | None
+    """Further captions of the same picture."""
     extra: str | None
     """The row's other columns as one JSON object with sorted keys."""
 
@@ -99,6 +103,18 @@ class Stored(Fetched):
     """Byte offset of the payload (not of its tar header) in the part's tar."""
     size: int | None
     """Bytes of the payload in the part's tar."""
+
+
+class Described(Key):
+    """What a teacher of `synthesize` reads; boxes and text lines are in pixels of the original picture."""
+
+    caption: str | None
+    captions: list[str] | None
+    language: str | None
+    boxes: list[Box] | None
+    texts: list[TextLine] | None
+    original_width: Int32 | None
+    original_height: Int32 | None
 
 
 class Picture(Key):

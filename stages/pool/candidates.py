@@ -9,8 +9,8 @@ import pyarrow.compute as pc
 
 from schemas.row import cast
 from stages.families import family_schema
-from stages.pool import boxes, ids
-from stages.pool.chunk import Chunk, Column, shown
+from stages.pool import ids, structured
+from stages.pool.chunk import STRUCTURED, Chunk, Column, shown
 from stages.pool.reasons import PoolReason
 
 SCHEMA: pa.Schema = family_schema("pool")
@@ -22,7 +22,7 @@ def candidates(chunk: Chunk, source: str, first_row: int) -> pa.Table:
     malformed = dict(chunk.malformed)
     url, caption = chunk.text["url"], chunk.text["caption"]
     promised = _sha256(chunk.text.get("sha256"), chunk.rows, malformed)
-    found_boxes = pa.nulls(chunk.rows, boxes.BOXES) if chunk.boxes is None else boxes.parse(chunk.boxes, malformed)
+    lists = {role: structured.parse(role, chunk.structured.get(role), chunk.rows, malformed) for role in STRUCTURED}
     if "key" in chunk.text:
         malformed.update({i: "the key is missing" for i in _rows(_blank(chunk.text["key"])) if i not in malformed})
     detail = _sparse(malformed, chunk.rows)
@@ -35,7 +35,7 @@ def candidates(chunk: Chunk, source: str, first_row: int) -> pa.Table:
         "caption": caption,
         "expected_sha256": promised,
         "language": _none_if_blank(chunk.text.get("language"), chunk.rows),
-        "boxes": found_boxes,
+        **lists,
         "extra": pa.nulls(chunk.rows, pa.string()) if chunk.extra is None else chunk.extra,
         "reason": reason,
         "value": pa.nulls(chunk.rows, pa.float64()),

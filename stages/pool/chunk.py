@@ -1,6 +1,6 @@
 """What a reader hands over: a run of rows of one file, as text, with what was wrong with each."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +10,13 @@ Column = Any
 """A pa.Array. The stubs of pyarrow.compute know fewer signatures than it has."""
 
 ROLES = ("url", "caption", "key", "sha256", "language")
-"""The columns read as text; `boxes` is the one that is not."""
+"""The columns read as text."""
+STRUCTURED = {
+    "boxes": "boxes, list<struct<label, x, y, w, h>>",
+    "texts": "lines of text, list<struct<text, x, y, w, h>>",
+    "captions": "further captions, list<string>",
+}
+"""The columns that hold lists, or the same as JSON; with what may be mapped."""
 
 
 @dataclass
@@ -20,8 +26,8 @@ class Chunk:
     rows: int
     text: dict[str, Column]
     """Role → string array. A role that the recipe does not map is absent."""
-    boxes: Sequence[object] | None = None
-    """Per row: null, a JSON string, or a list of dicts; None when the recipe maps no boxes."""
+    structured: Mapping[str, Sequence[object]] = field(default_factory=dict[str, Sequence[object]])
+    """Role → per row null, a JSON string, or a list. A role that the recipe does not map is absent."""
     extra: Column | None = None
     """The row's other columns as a JSON object with sorted keys; None when they are not wanted."""
     malformed: dict[int, str] = field(default_factory=dict)
@@ -30,7 +36,7 @@ class Chunk:
 
 def mapped(columns: ColumnMap) -> dict[str, str]:
     """Role → column name, for the roles that the recipe maps."""
-    roles = {role: getattr(columns, role) for role in (*ROLES, "boxes")}
+    roles = {role: getattr(columns, role) for role in (*ROLES, *STRUCTURED)}
     return {role: name for role, name in roles.items() if name is not None}
 
 

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from schemas.errors import WrongRequest
 from schemas.recipe import ColumnMap
-from stages.pool.chunk import Chunk, carried, mapped, shown
+from stages.pool.chunk import STRUCTURED, Chunk, carried, mapped, shown
 from stages.pool.extra import as_json
 from stages.pool.files import PoolFile
 from stages.pool.lines import MAX_LINE, Overlong, lines
@@ -68,12 +68,12 @@ def _chunk(records: list[list[str] | Malformed], names: list[str], columns: Colu
     values = zip(*(empty if isinstance(r, Malformed) else r for r in records), strict=True)
     table = dict(zip(names, (pa.array(v, pa.string()) for v in values), strict=True))
     roles = mapped(columns)
-    boxes = roles.pop("boxes", None)
+    lists = {role: roles.pop(role) for role in STRUCTURED if role in roles}
     others = {name: table[name] for name in carried(names, columns)} if extra else {}
     return Chunk(
         rows=len(records),
         text={role: table[name] for role, name in roles.items()},
-        boxes=None if boxes is None else table[boxes].to_pylist(),
+        structured={role: table[name].to_pylist() for role, name in lists.items()},
         extra=_without(malformed, as_json(pa.table(others))) if others else None,
         malformed=malformed,
     )

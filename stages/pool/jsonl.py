@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from schemas.errors import WrongRequest
 from schemas.recipe import ColumnMap
-from stages.pool.chunk import Chunk, Column, mapped, own, shown
+from stages.pool.chunk import STRUCTURED, Chunk, Column, mapped, own, shown
 from stages.pool.extra import dumps
 from stages.pool.files import PoolFile
 from stages.pool.lines import MAX_LINE, Overlong, lines
@@ -111,15 +111,15 @@ def _chunk(lines_: list[bytes], columns: ColumnMap, extra: bool) -> Chunk:
             if extra and not kept.issuperset(value):
                 others[i] = dumps({name: cell for name, cell in value.items() if name not in kept})
             for role, name in roles.items():
-                values[role][i] = value.get(name) if role == "boxes" else _text(value, name)
+                values[role][i] = value.get(name) if role in STRUCTURED else _text(value, name)
         except ValueError as error:
             malformed[i] = str(error)
             others[i] = None
             for column in values.values():
                 column[i] = None
-    boxes = values.pop("boxes", None)
+    lists = {role: values.pop(role) for role in STRUCTURED if role in values}
     text: dict[str, Column] = {role: pa.array(column, pa.string()) for role, column in values.items()}
-    return Chunk(len(lines_), text, boxes, pa.array(others, pa.string()) if extra else None, malformed)
+    return Chunk(len(lines_), text, lists, pa.array(others, pa.string()) if extra else None, malformed)
 
 
 def _text(row: dict[str, Any], name: str) -> str | None:

@@ -12,7 +12,7 @@ from pyarrow import types
 
 from schemas.errors import WrongRequest
 from schemas.recipe import ColumnMap
-from stages.pool.chunk import Chunk, carried, mapped, shown
+from stages.pool.chunk import STRUCTURED, Chunk, carried, mapped, shown
 from stages.pool.extra import as_json, plain
 from stages.pool.files import PoolFile
 
@@ -31,7 +31,7 @@ def names(file: PoolFile, columns: ColumnMap, extra: bool) -> list[str]:
         if not _fits(role, kind):
             raise WrongRequest(
                 f"pool.columns.{role}: column {name!r} of {file.path} is {kind}",
-                "map a column of boxes, list<struct<label, x, y, w, h>>" if role == "boxes" else "map a column of text",
+                f"map a column of {STRUCTURED.get(role, 'text')}",
             )
     for name in carried(schema.names, columns) if extra else []:
         _check_carried(file, schema.field(schema.names.index(name)))
@@ -51,10 +51,11 @@ def _fits(role: str, kind: pa.DataType) -> bool:
         kind = kind.storage_type
     if types.is_dictionary(kind):
         kind = kind.value_type
-    if role != "boxes":
+    if role not in STRUCTURED:
         return not types.is_nested(kind)
     if types.is_list(kind) or types.is_large_list(kind):
-        return types.is_struct(kind.value_type)
+        item = kind.value_type
+        return types.is_string(item) or types.is_large_string(item) if role == "captions" else types.is_struct(item)
     return types.is_string(kind) or types.is_large_string(kind)
 
 
@@ -101,15 +102,17 @@ def _unpack(file: PoolFile, raw: BinaryIO, out: IO[bytes]) -> Any:
 
 def _chunk(table: pa.Table, roles: dict[str, str], others: list[str]) -> Chunk:
     malformed: dict[int, str] = {}
-    text = {role: _as_text(table[name], role, malformed) for role, name in roles.items() if role != "boxes"}
-    boxes = None
-    if "boxes" in roles:
-        boxes = _utf8(plain(table[roles["boxes"]].combine_chunks()), "boxes", malformed).to_pylist()
+    text = {role: _as_text(table[name], role, malformed) for role, name in roles.items() if role not in STRUCTURED}
+    lists = {
+        role: _utf8(plain(table[name].combine_chunks()), role, malformed).to_pylist()
+        for role, name in roles.items()
+        if role in STRUCTURED
+    }
     extra = None
     if others:
         chosen = {name: _utf8(plain(table[name].combine_chunks()), name, malformed) for name in others}
         extra = as_json(pa.table(chosen))
-    return Chunk(table.num_rows, text, boxes, extra, malformed)
+    return Chunk(table.num_rows, text, lists, extra, malformed)
 
 
 def _as_text(column: pa.ChunkedArray, role: str, malformed: dict[int, str]) -> pa.Array:

@@ -56,8 +56,9 @@ def _document(row: dict[str, Any]) -> bytes:
     row = {name: value.hex() if isinstance(value, bytes) else value for name, value in row.items()}
     if row.get("extra") is not None:
         row["extra"] = json.loads(row["extra"], parse_constant=lambda _: None)
-    if row.get("boxes") is not None:
-        row["boxes"] = [{name: _short(value) for name, value in box.items()} for box in row["boxes"]]
+    for name in ("boxes", "texts"):
+        if row.get(name) is not None:
+            row[name] = [{key: _short(value) for key, value in place.items()} for place in row[name]]
     return json.dumps(row, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
 
 
