@@ -1,8 +1,9 @@
-"""The two ways a command can fail on purpose.
+"""The three ways a command can fail on purpose.
 
 `WrongRequest` ends a command with exit code 2: the recipe, the flag or the folder asked for is wrong.
 `WrongData` ends it with 1: the request was fine and the data is not what it should be.
-Both messages are one line that names the thing and says the remedy. Anything else is a bug and keeps its traceback.
+`Stopped` ends it with 1, too: what is done is kept, and the same command goes on later.
+All messages are one line that names the thing and says the remedy. Anything else is a bug and keeps its traceback.
 """
 
 from typing import Any
@@ -31,6 +32,12 @@ class WrongRequest(PairmillError):
 
 class WrongData(PairmillError):
     """The data is not what it should be: exit 1."""
+
+    exit_code = 1
+
+
+class Stopped(PairmillError):
+    """Nothing is wrong, and the rest has to wait: a cap, an endpoint that is down. The same command goes on: exit 1."""
 
     exit_code = 1
 
