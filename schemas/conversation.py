@@ -127,6 +127,8 @@ class FailureReason(StrEnum):
     over_cap = "over_cap"
     expired = "expired"
     """Its batch's time was over before the request was worked on."""
+    no_picture = "no_picture"
+    """The teacher is to see a picture that does not decode; nothing was asked."""
 
 
 NO_CONVERSATION = ("nothing_to_say", *(r.value for r in (*Check, *FailureReason)))
