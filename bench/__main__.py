@@ -11,6 +11,7 @@ BENCHMARKS: dict[str, str] = {
     "plan_pool": "bench.plan_pool",
     "shuffle": "bench.shuffle",
     "stream": "bench.stream",
+    "synthesize": "bench.synthesize",
     "truth": "bench.truth",
 }
 """Name → module with a `run(args: list[str])`; imported only when asked for."""

@@ -16,7 +16,8 @@ from schemas.endpoint import EndpointConfig, Structured
 from schemas.errors import WrongRequest
 from stages.synthesize.endpoint.cache import Record
 from stages.synthesize.endpoint.money import Budget, Refusal, Reservation
-from stages.synthesize.endpoint.pace import CircuitOpen, Pace, Ticket, Verdict, quota_wait
+from stages.synthesize.endpoint.pace import CircuitOpen, Pace, Ticket, Verdict
+from stages.synthesize.endpoint.quota import quota_wait
 from stages.synthesize.endpoint.trouble import Trouble
 from stages.synthesize.endpoint.wire import (
     Answer,
@@ -178,7 +179,7 @@ class Endpoint:
     async def _exchange(self, ticket: Ticket, made: Reservation, sent: dict[str, object]) -> Record | Trouble:
         verdict = Verdict.unused
         try:
-            met, wait = await self._send(made, sent)
+            met, wait = await self._send(ticket, made, sent)
             # no await from here to the record
             if isinstance(met, Answer):
                 verdict = Verdict.ok
@@ -202,7 +203,7 @@ class Endpoint:
             self.budget.void(made)
         return met
 
-    async def _send(self, made: Reservation, sent: dict[str, object]) -> tuple[Answer | Trouble, float]:
+    async def _send(self, ticket: Ticket, made: Reservation, sent: dict[str, object]) -> tuple[Answer | Trouble, float]:
         """An answer or what went wrong, and how long all requests should hold."""
         import openai
 
@@ -225,7 +226,7 @@ class Endpoint:
             wait = trouble.wait or 0.0
             return trouble, max(wait, quota_wait(error.response.headers, 0) if trouble.wait is None else 0.0)
         met = read(data)
-        wait = quota_wait(headers, made.tokens.total)
+        wait = quota_wait(headers, made.tokens.total, self.pace.begun - ticket.number - 1)
         if isinstance(met, Answer):
             return met, wait
         return Trouble(met.reason, met.evidence, Verdict.fault, usage=met.usage), wait

@@ -1,30 +1,18 @@
 """How fast an endpoint is asked: an adaptive limit, waits the server asks for, backoff, a circuit breaker.
 
-- Limit of requests in flight by AIMD (Chiu and Jain 1989; TCP, RFC 5681): +1 a success until the first overload (slow
-  start), then half; from there fast again up to 0.9 of where overload began (CUBIC's remembered maximum, RFC 9438), and
-  beyond it +1/5 a round. One halving a round, as TCP; growth only while the limit is what holds us back (Netflix
-  concurrency-limits, AIMDLimit). Overload: 429, 503, 529, timeouts.
-- Retry-After (RFC 9110 10.2.3: seconds or a date), retry-after-ms, x-ratelimit-remaining-*/reset-* hold all requests.
+- The limit of requests in flight is `Level`'s. Retry-After and x-ratelimit-remaining-*/reset-* (quota.py) hold all.
 - Backoff with full jitter (Brooker, "Exponential Backoff and Jitter", AWS 2015).
 - Breaker: opened by failures in a row, then one probe at a time (Nygard, Release It!, 2007).
 """
 
 import asyncio
-import math
 import random
-import re
-import time
 from collections import deque
-from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from email.utils import parsedate_to_datetime
 from enum import StrEnum
 
 from schemas.endpoint import Timing
-
-_KNEE = 0.9
-_SLOW = 0.2
+from stages.synthesize.endpoint.level import Level
 
 
 class Verdict(StrEnum):
@@ -47,6 +35,9 @@ class Ticket:
     """The right to one request in flight."""
 
     round: int
+    """The level that it left under."""
+    number: int
+    """Requests that left before it."""
     probe: bool
 
 
@@ -94,14 +85,17 @@ class Pace:
 
     def __init__(self, timing: Timing) -> None:
         self._timing = timing
-        self.limit = float(min(timing.first_in_flight, timing.max_in_flight))
+        self.level = Level(timing.first_in_flight, timing.max_in_flight)
         self.in_flight = 0
+        self.begun = 0
         self.breaker = Breaker(timing)
-        self._knee = math.inf
-        self._round = 0
         self._not_before = 0.0
         self._waiting: deque[asyncio.Future[Ticket]] = deque()
         self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def limit(self) -> int:
+        return self.level.limit
 
     async def enter(self) -> Ticket:
         """A slot, when the limit, the server's waits and the breaker allow one. Raises CircuitOpen."""
@@ -127,9 +121,11 @@ class Pace:
         else:
             self.breaker.fail(ticket, now)
         if verdict is Verdict.ok:
-            self._grow(used)
-        elif verdict in (Verdict.limited, Verdict.overload):
-            self._halve(ticket, used)
+            self.level.held(ticket.round, used)
+        elif verdict is Verdict.limited:
+            self.level.refused(ticket.round, used)
+        elif verdict is Verdict.overload:
+            self.level.halve(ticket.round, used)
         self._wake()
 
     def hold(self, seconds: float) -> None:
@@ -142,18 +138,6 @@ class Pace:
         most = min(self._timing.backoff_most_s, self._timing.backoff_s * 2 ** min(failures, 30))
         return random.uniform(0, most)
 
-    def _grow(self, used: int) -> None:
-        if used * 2 >= self.limit:
-            self.limit += 1 if self.limit < self._knee else _SLOW / self.limit
-            self.limit = min(self.limit, float(self._timing.max_in_flight))
-
-    def _halve(self, ticket: Ticket, used: int) -> None:
-        if ticket.round == self._round:
-            at = min(self.limit, used)
-            self._round += 1
-            self._knee = max(1.0, at * _KNEE)
-            self.limit = max(1.0, at / 2)
-
     def _wake(self) -> None:
         loop = asyncio.get_running_loop()
         now = loop.time()
@@ -163,11 +147,12 @@ class Pace:
                 self._waiting.popleft()
             elif breaker.given_up and breaker.until is not None and now < breaker.until:
                 self._waiting.popleft().set_exception(CircuitOpen())
-            elif self.in_flight < int(self.limit) and now >= self._not_before and breaker.may(now):
+            elif self.in_flight < self.limit and now >= self._not_before and breaker.may(now):
                 probe = breaker.until is not None
                 breaker.probing = breaker.probing or probe
                 self.in_flight += 1
-                self._waiting.popleft().set_result(Ticket(self._round, probe))
+                self._waiting.popleft().set_result(Ticket(self.level.round, self.begun, probe))
+                self.begun += 1
             else:
                 break
         at = max(self._not_before, breaker.until or 0.0)
@@ -176,54 +161,3 @@ class Pace:
             self._timer = None
         if self._waiting and at > now:
             self._timer = loop.call_at(at, self._wake)
-
-
-def asked_wait(headers: Mapping[str, str]) -> float | None:
-    """Seconds that a refusal asks for: retry-after-ms, or Retry-After in seconds or as a date. None: for none."""
-    millis = _number(headers.get("retry-after-ms"))
-    if millis is not None:
-        return millis / 1000
-    told = headers.get("retry-after")
-    seconds = _number(told)
-    if seconds is not None or not told:
-        return seconds
-    try:
-        return max(0.0, parsedate_to_datetime(told).timestamp() - time.time())
-    except (ValueError, TypeError, IndexError, OverflowError, OSError):
-        return None
-
-
-def quota_wait(headers: Mapping[str, str], need: int) -> float:
-    """Seconds until the x-ratelimit quotas allow a request of `need` tokens; 0: they do now."""
-    wait = 0.0
-    for what, least in (("requests", 1), ("tokens", need)):
-        remaining = _number(headers.get(f"x-ratelimit-remaining-{what}"))
-        if remaining is not None and remaining < least:
-            wait = max(wait, _duration(headers.get(f"x-ratelimit-reset-{what}")) or 0.0)
-    return wait
-
-
-_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
-
-
-def _duration(text: str | None) -> float | None:
-    """`6m0s`, `1.5s`, `20ms` (OpenAI); seconds, a Unix time or an ISO time (others)."""
-    number = _number(text)
-    if number is not None:
-        return number if number < 10**9 else max(0.0, (number / 1000 if number > 10**12 else number) - time.time())
-    if not text:
-        return None
-    if re.fullmatch(r"(\d{1,9}(\.\d{1,9})?(ms|h|m|s))+", text.strip()):
-        return sum(float(n) * _UNITS[u] for n, u in re.findall(r"(\d+(?:\.\d+)?)(ms|h|m|s)", text))
-    try:
-        return max(0.0, datetime.fromisoformat(text).timestamp() - time.time())
-    except (ValueError, OverflowError, OSError):
-        return None
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        value = float(text) if text else math.nan
-    except ValueError:
-        return None
-    return value if math.isfinite(value) and value >= 0 else None

@@ -8,7 +8,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from schemas.endpoint import Timing
-from stages.synthesize.endpoint.pace import Pace, Verdict, asked_wait, quota_wait
+from stages.synthesize.endpoint.level import Level
+from stages.synthesize.endpoint.pace import Pace, Verdict
+from stages.synthesize.endpoint.quota import asked_wait, quota_wait
 from stages.synthesize.endpoint.wire import FailureReason, Reply
 from tests.stages.synthesize.endpoint.conftest import settings
 from tests.stages.synthesize.endpoint.server import Do, Seen, Server, completion, echo, error
@@ -64,17 +66,59 @@ def test_the_limit_grows_to_the_allowed_where_nothing_hinders(ask):
     assert endpoint.pace.limit == 32 and 4 < server.most <= 32
 
 
-def test_one_halving_for_one_round_of_refusals():
+def test_what_a_round_did_not_refuse_is_the_level():
     async def inside() -> tuple[float, float]:
-        pace = Pace(Timing(first_in_flight=16, max_in_flight=16))
+        pace = Pace(Timing(first_in_flight=16, max_in_flight=64))
         tickets = [await pace.enter() for _ in range(16)]
-        for ticket in tickets:
-            pace.leave(ticket, Verdict.limited)
+        for i, ticket in enumerate(tickets):
+            pace.leave(ticket, Verdict.limited if i < 6 else Verdict.ok)
         before = pace.limit
         pace.leave(await pace.enter(), Verdict.overload)
         return before, pace.limit
 
-    assert asyncio.run(inside()) == (8, 1)  # the second halves what was in flight: one
+    assert asyncio.run(inside()) == (10, 1)  # a timeout halves what was in flight: one
+
+
+def drive(level: Level, k: int, rounds: int) -> int:
+    """Rounds of as many requests as the level allows, of which k are taken. Refusals."""
+    refused = 0
+    for _ in range(rounds):
+        sent, round = level.limit, level.round
+        for _ in range(sent - k):  # a refusal is faster than a reply
+            level.refused(round, sent)
+        for _ in range(min(k, sent)):
+            level.held(round, sent)
+        refused += max(0, sent - k)
+    return refused
+
+
+def test_a_level_that_was_refused_is_tried_rarely_and_a_faster_server_is_followed():
+    level = Level(8, 256)
+    assert drive(level, 40, 30) <= 30  # of 1,200, one overshoot of 24 among them
+    assert 36 <= level.limit <= 44
+    assert drive(level, 40, 200) <= 80  # of 8,000
+    drive(level, 160, 120)
+    assert level.limit >= 144
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_hard_limit_over_http_refuses_few(ask, seed):
+    rng = random.Random(seed)
+
+    def script(server: Server, seen: Seen) -> Do:
+        full = server.in_flight > 8
+        return error(429, "busy") if full else Do(body=completion("x"), delay=rng.uniform(0.02, 0.06))
+
+    with Server(script) as server:
+        outcomes, endpoint = ask(settings(server.url, {"backoff_s": 0.05}), *(f"q{i}" for i in range(200)))
+    assert all(isinstance(o, Reply) for o in outcomes)
+    assert endpoint.counts.limited <= 30, endpoint.counts  # 10 on an idle machine; 40 to 56 with AIMD
+
+
+def test_what_left_since_counts_against_the_quota():
+    headers = {"x-ratelimit-remaining-requests": "8", "x-ratelimit-reset-requests": "5"}
+    assert quota_wait(headers, 1, 7) == 0.0
+    assert quota_wait(headers, 1, 8) == 5.0
 
 
 def test_a_dead_endpoint_opens_the_circuit_and_the_rest_costs_nothing(ask):
