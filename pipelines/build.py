@@ -13,19 +13,22 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from pipelines.build_late import synthesize
 from pipelines.engine.base import Engine
+from pipelines.engine.local import LocalEngine
 from pipelines.ledger import write_ledger
 from pipelines.lineage import Origin, why_stale
 from pipelines.manifest import MANIFEST, write_manifest
-from pipelines.plan import DUPLICATES, STEP_FILES, UNTIL, Plan, StaleFile, fetch_weights, make_plan
+from pipelines.plan import UNTIL, Plan, StaleFile, fetch_weights, make_plan
 from pipelines.progress import Silent, Watcher
 from pipelines.recipe_file import Loaded, keep_copies, parse
 from pipelines.run_part import CallRunner, DownloadRunner, MeasureRunner, Receipt, Runner, WorkOrder
+from pipelines.steps import DUPLICATES, STEP_FILES
 from schemas.errors import WrongData, WrongRequest
 from schemas.recipe import EngineConfig
 from stages.base import Stage
 from stages.dedup.resolve import resolve
-from stages.families import part_file, part_files
+from stages.families import late_families_of, part_file, part_files
 from stages.select.decide import decide
 from stages.shard.assign import ShardOrder
 from stages.shard.run import is_done, make_shards
@@ -44,8 +47,6 @@ class BuildOptions:
 def make_engine(config: EngineConfig) -> Engine:
     """The engine that a recipe asks for."""
     if config.kind == "local":
-        from pipelines.engine.local import LocalEngine
-
         return LocalEngine(config.retries)
     from pipelines.engine.ray import RayEngine
 
@@ -66,7 +67,7 @@ def build(loaded: Loaded, store: Store, options: BuildOptions | None = None) -> 
         fetch_weights(loaded)
         plan = make_plan(loaded, store)
         store.sweep()
-        run = _Run(plan, options.watcher)
+        run = Run(plan, options.watcher)
         keep_copies(store, loaded, plan.pool.source_names)
         engine = make_engine(loaded.recipe.engine)
         try:
@@ -105,7 +106,7 @@ def _locked(store: Store) -> Iterator[None]:
         yield
 
 
-class _Run:
+class Run:
     """One run of a plan."""
 
     def __init__(self, plan: Plan, watcher: Watcher) -> None:
@@ -117,6 +118,7 @@ class _Run:
             "measure": self.measure,
             "dedup": self.dedup,
             "select": self.select,
+            "synthesize": self.synthesize,
             "shards": self.shards,
         }
 
@@ -149,7 +151,7 @@ class _Run:
             raise WrongData(f"the pool changed while it was read (part {part:05d})", "run the same command again")
 
     def _drop_leftovers(self) -> None:
-        for family in self.plan.families():
+        for family in [*self.plan.families(), *late_families_of(self.plan.recipe)]:
             for part, name in part_files(self.store, family).items():
                 if part >= self.plan.parts:
                     self.dirty()
@@ -158,8 +160,8 @@ class _Run:
 
     def download(self, engine: Engine) -> None:
         stale = self.plan.family("parts").stale
-        orders = [self._order(s, ["parts"]) for s in stale]
-        self._parts("download", engine, DownloadRunner(self.store, self.plan.download), orders)
+        orders = [self.order(s, ["parts"]) for s in stale]
+        self.parts("download", engine, DownloadRunner(self.store, self.plan.download), orders)
         self.plan.seals.forget("parts")
 
     def measure(self, engine: Engine) -> None:
@@ -168,17 +170,17 @@ class _Run:
         for family in families:
             for stale in self.plan.family(family).stale:
                 wanted.setdefault(stale.part, []).append(family)
-        orders = [self._order(StaleFile(part, ""), names) for part, names in sorted(wanted.items())]
+        orders = [self.order(StaleFile(part, ""), names) for part, names in sorted(wanted.items())]
         needed = {f for names in wanted.values() for f in names}
         stages = [s for f in families if f in needed and (s := self.plan.stage_of(f)) is not None]
-        self._parts("measure", engine, self._measurer(stages) if stages else None, orders)
+        self.parts("measure", engine, self._measurer(stages) if stages else None, orders)
         for family in families:
             self.plan.seals.forget(family)
 
     def _measurer(self, stages: list[Stage]) -> MeasureRunner:
         return MeasureRunner(self.store, stages, self.plan.recipe.download.max_pixels)
 
-    def _order(self, stale: StaleFile, families: list[str]) -> WorkOrder:
+    def order(self, stale: StaleFile, families: list[str]) -> WorkOrder:
         origins: dict[str, Origin] = {}
         for family in families:
             stage = self.plan.stage_of(family)
@@ -188,7 +190,7 @@ class _Run:
             origins[family] = origin
         return WorkOrder(stale.part, origins)
 
-    def _parts(self, stage: str, engine: Engine, runner: Runner | None, orders: list[WorkOrder]) -> None:
+    def parts(self, stage: str, engine: Engine, runner: Runner | None, orders: list[WorkOrder]) -> None:
         self.watcher.start(stage, len(orders), self.plan.parts - len(orders))
         if runner is not None and orders:
             self.dirty()
@@ -213,7 +215,7 @@ class _Run:
             self.store.write_table(DUPLICATES, table, origin.seal(table))
             return f"{len(set(table['group'].to_pylist())):,} groups of {table.num_rows:,} samples"
 
-        self._step("dedup", work)
+        self.step("dedup", work)
 
     def select(self, engine: Engine) -> None:
         """Decide on every row."""
@@ -222,7 +224,11 @@ class _Run:
             kept = decide(self.store, self.plan.recipe, self.plan.parts, origin)
             return f"{kept:,} of {self.plan.scan.rows:,} rows kept"
 
-        self._step("select", work)
+        self.step("select", work)
+
+    def synthesize(self, engine: Engine) -> None:
+        """What comes after select and rejects: conversations, then every row's final state."""
+        synthesize(self, engine)
 
     def shards(self, engine: Engine) -> None:
         """Write the stale shards, then the ledger, then the manifest."""
@@ -254,7 +260,7 @@ class _Run:
         tars = sum(1 for entry in manifest.shards if entry.path.endswith(".tar"))
         self.watcher.finish("shards", f"{manifest.kept:,} samples in {tars:,} shards")
 
-    def _step(self, step: str, work: Callable[[Origin], str]) -> None:
+    def step(self, step: str, work: Callable[[Origin], str]) -> None:
         """A step over all parts, when its file is not what it should be."""
         origin = self.plan.global_origin(step)
         if origin is None:

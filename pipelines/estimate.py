@@ -8,7 +8,9 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from pipelines.plan import STEP_FILES, Plan
+from pipelines.plan import Plan
+from pipelines.steps import STEP_FILES, steps_of
+from stages.families import late_families_of
 
 _UNKNOWN_BYTES = "not known before a first part is fetched"
 _SHOWN_REASONS = 4
@@ -61,16 +63,14 @@ def forecast(plan: Plan) -> Forecast:
     """Look at every family and step of a plan."""
     lines: list[Line] = []
     stale_parts: dict[str, set[int]] = {}
-    for family in plan.families():
+    for family in [*plan.families(), *late_families_of(plan.recipe)]:
         found = plan.family(family)
         stale_parts[family] = {s.part for s in found.stale}
         why = dict(found.reasons().most_common())
         lines.append(Line(family, plan.parts, len(found.stale), why))
-    for step, file in STEP_FILES.items():
+    for step in steps_of(plan.recipe):
         why_step = plan.step(step)
-        lines.append(
-            Line(file.split("/")[0].removesuffix(".parquet"), 1, int(bool(why_step)), {why_step: 1} if why_step else {})
-        )
+        lines.append(Line(_shown(step), 1, int(bool(why_step)), {why_step: 1} if why_step else {}))
     fetch = stale_parts["parts"]
     urls = sum(_rows(plan, part) for part in fetch)
     measured = set().union(*(v for k, v in stale_parts.items() if k.startswith("measures/")), set())
@@ -82,6 +82,12 @@ def forecast(plan: Plan) -> Forecast:
         download_bytes=_bytes(plan, urls),
         images=sum(_rows(plan, part) for part in measured),
     )
+
+
+def _shown(step: str) -> str:
+    """The file of a step, as short as it is clear."""
+    short = {"dedup": "groups", "shards": "shards"}
+    return short.get(step, STEP_FILES[step].removesuffix(".parquet"))
 
 
 def _rows(plan: Plan, part: int) -> int:

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.parquet as pq
 
 from pipelines.checks.overall import DUPLICATES
-from pipelines.ledger import SELECTION
 from pipelines.show import plain, safe
 from schemas.errors import WrongRequest
-from stages.families import EVIDENCE, FAMILIES, families_in, part_file, stage_of
+from stages.families import EVIDENCE, FAMILIES, FINAL, SELECTION, families_in, part_file, stage_of
 from stages.shard.document import is_embedding, shortest
 from stages.shard.run import INDEX
 from stages.store import Store
@@ -40,6 +39,7 @@ def explain(store: Store, what: str) -> dict[str, Any]:
             "row": row,
             "pool": families.get("pool"),
             "download": families.get("parts"),
+            "conversations": families.get("conversations"),
             "measures": {f.removeprefix("measures/"): facts for f, facts in families.items() if "/" in f},
             "duplicates": _duplicates(con, store, sample_id),
             "decision": _decision(con, store, sample_id, families),
@@ -133,9 +133,10 @@ def _duplicates(con: "duckdb.DuckDBPyConnection", store: Store, sample_id: str) 
 
 
 def _decision(con: "duckdb.DuckDBPyConnection", store: Store, sample_id: str, families: dict[str, Any]) -> Any:
-    """What selection.parquet says; before there is one, the first rejection so far."""
+    """The final state; before there is one, the first rejection so far."""
     if _has(store, SELECTION):
-        decided = _first(con, "SELECT * FROM selection WHERE sample_id = ?", sample_id)
+        view = "final" if _has(store, FINAL) else "selection"
+        decided = _first(con, f"SELECT * FROM {view} WHERE sample_id = ?", sample_id)
         if decided is not None:
             return {name: decided[name] for name in ("kept", "stage", *EVIDENCE.names)}
     for family, facts in families.items():

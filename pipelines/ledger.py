@@ -1,4 +1,4 @@
-"""The ledger: every rejected row with its evidence, and the survival table, both from selection.parquet.
+"""The ledger: every rejected row with its evidence, and the survival table, both from the rows' final states.
 
 `ledger/NNNNN.parquet` holds the rejections of 100 parts, in (part, row) order; `ledger/counts.parquet` is written last
 and is the step's commit mark. Its lines: for each stage in order one with reason null, then one per reason; what a
@@ -17,24 +17,24 @@ from schemas.errors import WrongData
 from schemas.ledger import Rejection, StageCount
 from schemas.recipe import Recipe
 from schemas.row import cast
-from stages.families import families_of, stage_of
+from stages.families import families_of, final_file, late_families_of, stage_of
 from stages.shard.rows import RowStream
 from stages.store import Store, digest, sealed
 
 COUNTS = "ledger/counts.parquet"
-SELECTION = "selection.parquet"
 PARTS_PER_FILE = 100
 _VERSION = 1
 
 
 def write_ledger(store: Store, recipe: Recipe) -> list[dict[str, Any]]:
-    """Bring `ledger/` in line with selection.parquet; returns the rows of counts.parquet.
+    """Bring `ledger/` in line with the final states; returns the rows of counts.parquet.
 
     Files that are right already are not written again. Raises WrongData where a rejected row has no stage or reason.
     """
-    selection = store.seal(SELECTION)
+    decided = final_file(recipe)
+    selection = store.seal(decided)
     if selection is None:
-        raise WrongData(f"{SELECTION} is missing from {store.url}", "run the build again")
+        raise WrongData(f"{decided} is missing from {store.url}", "run the build again")
     fingerprint = digest({"version": _VERSION, "selection": selection.content, "stages": stages_of(recipe)})
     done = store.seal(COUNTS)
     if done is not None and done.fingerprint == fingerprint and done.extra.get("files") == _files(store):
@@ -42,7 +42,7 @@ def write_ledger(store: Store, recipe: Recipe) -> list[dict[str, Any]]:
     store.remove(COUNTS)
     counter: Counter[tuple[str, str]] = Counter()
     written: list[str] = []
-    for name, table in _rejections(store):
+    for name, table in _rejections(store, decided):
         counter.update(_pairs(table))
         written.append(name)
         store.write_table(name, table, sealed(table, fingerprint, "ledger"))
@@ -62,7 +62,8 @@ def ledger_file(part: int) -> str:
 
 def stages_of(recipe: Recipe) -> list[str]:
     """Every stage that may reject a row, in order."""
-    return [*(stage_of(family) for family in families_of(recipe)), "select"]
+    late = late_families_of(recipe)
+    return [*(stage_of(f) for f in families_of(recipe)), "select", *(stage_of(f) for f in late)]
 
 
 def survival(recipe: Recipe, inputs: int, rejected: Counter[tuple[str, str]]) -> list[dict[str, Any]]:
@@ -98,9 +99,9 @@ def _pairs(table: pa.Table) -> Counter[tuple[str, str]]:
     return Counter({(row["stage"], row["reason"]): row["count_all"] for row in counted})
 
 
-def _rejections(store: Store) -> Iterator[tuple[str, pa.Table]]:
+def _rejections(store: Store, decided: str) -> Iterator[tuple[str, pa.Table]]:
     """Ledger file by ledger file. A file without a rejection is written too: missing would look like lost."""
-    stream = RowStream(store, SELECTION)
+    stream = RowStream(store, decided)
     held: list[pa.Table] = []
     group = 0
     try:
@@ -124,7 +125,7 @@ def _file(group: int, tables: list[pa.Table]) -> tuple[str, pa.Table]:
     nameless = table.filter(pc.or_(pc.is_null(table["stage"]), pc.is_null(table["reason"])))
     if nameless.num_rows:
         raise WrongData(
-            f"sample {nameless['sample_id'][0].as_py()} is rejected in {SELECTION} without a stage or a reason",
+            f"sample {nameless['sample_id'][0].as_py()} is rejected without a stage or a reason",
             "run the build again to decide anew",
         )
     return name, cast(table, Rejection.arrow_schema(), name)

@@ -1,7 +1,7 @@
 """manifest.json: every file of a build with its size and sha256, written last.
 
 Listed is what the recipe's build consists of: its families, groups, selection, shards, ledger, recipe.yaml, and the
-pages that people read. Not listed: `logs/`, order files, and families of measures that the recipe no longer takes
+pages that people read. Not listed: `logs/`, the reply cache, order files, and families that the recipe no longer takes
 (they stay, so that taking them up again costs nothing).
 """
 
@@ -12,11 +12,11 @@ from schemas.errors import WrongData
 from schemas.manifest import FileEntry, Manifest
 from schemas.recipe import Recipe
 from stages.ahead import ahead
-from stages.families import FAMILIES, families_of
+from stages.families import FAMILIES, families_of, late_families_of
 from stages.store import Seal, Store, digest
 
 MANIFEST = "manifest.json"
-_ASIDE = ("logs/", "orders/")
+_ASIDE = ("logs/", "orders/", "replies/")
 _THREADS = 8
 
 
@@ -62,7 +62,7 @@ def read_manifest(store: Store) -> Manifest:
 
 def manifest_files(store: Store, recipe: Recipe) -> dict[str, int]:
     """Names and sizes of the files that belong in the manifest, in order of name."""
-    dropped = tuple(f"{family}/" for family in set(FAMILIES) - set(families_of(recipe)))
+    dropped = tuple(f"{family}/" for family in set(FAMILIES) - {*families_of(recipe), *late_families_of(recipe)})
     return {
         name: size
         for name, size in store.walk().items()

@@ -10,32 +10,42 @@ from typing import Any
 
 import pyarrow as pa
 
+from pipelines.late import KeptRows, late_inputs, replies_folder
 from pipelines.lineage import Origin, SealBook, why_stale
 from pipelines.recipe_file import Loaded, resolved_paths
+from pipelines.steps import (
+    DUPLICATES,
+    STEP_CONFIG,
+    STEP_FILES,
+    STEP_VERSIONS,
+    inputs_of,
+    made_from,
+    step_inputs,
+    steps_of,
+)
 from schemas.errors import WrongData, WrongRequest
 from schemas.recipe import Recipe
 from schemas.row import Row
-from schemas.sample import Candidate, Stored
+from schemas.sample import Candidate
 from stages.base import Stage
-from stages.families import families_of, family_schema, sample_schema, stage_of
+from stages.families import (
+    AFTER_SELECT,
+    families_of,
+    late_families_of,
+    sample_schema,
+    stage_of,
+)
 from stages.measure.clip import ClipMeasure
 from stages.pool.reader import Pool, open_pool
 from stages.pool.scan import PoolScan, scan
 from stages.store import Store
+from stages.synthesize.stage import Synthesize
 
-UNTIL = ("pool", "download", "measure", "dedup", "select", "shards")
+UNTIL = ("pool", "download", "measure", "dedup", "select", "synthesize", "shards")
 """Stages a build can be told to stop after, in order."""
 
 
-DUPLICATES, SELECTION, INDEX = "groups/duplicates.parquet", "selection.parquet", "shards/index.parquet"
-STEP_FILES = {"dedup": DUPLICATES, "select": SELECTION, "shards": INDEX}
-"""The file that says, in its seal, that a step over all parts is done."""
-STEP_VERSIONS = {"dedup": 1, "select": 1, "shards": 1}
-"""Raise one when the same config over the same input gives other bytes."""
-_MADE_FROM = {"dedup": [], "select": [DUPLICATES], "shards": [SELECTION]}
-_STEP_BEFORE = {"select": "dedup", "shards": "select"}
 _IF_CHANGED = "if its input changes"
-_EMBEDDINGS = {"clip_image", "clip_text"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +78,10 @@ class Plan:
     scan: PoolScan
     download: Stage
     measures: list[Stage]
+    late: list[Stage]
+    """Stages after select."""
     seals: SealBook
+    kept_rows: KeptRows
     _identities: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
@@ -89,6 +102,10 @@ class Plan:
     def origin(self, stage: Stage, part: int) -> Origin | None:
         """What the stage's file of a part is to be made of; None while an input is not there."""
         inputs = self.seals.inputs(part, inputs_of(stage))
+        if stage in self.late:
+            kept = self.kept_rows.hashes(self.parts)
+            more = None if kept is None else late_inputs(self, part, kept)
+            inputs = None if inputs is None or more is None else inputs | more
         return None if inputs is None else Origin(self._identity(stage), inputs)
 
     def _identity(self, stage: Stage) -> dict[str, Any]:
@@ -103,6 +120,8 @@ class Plan:
         seals = self.seals.of(family)
         stage = self.stage_of(family)
         upstream_stale = {s.part for f in self._upstream(family) for s in self.family(f).stale}
+        if family in AFTER_SELECT and (self.step("select") or self.step("labels")):
+            upstream_stale = set(range(self.parts))
         for part in range(self.parts):
             origin = self.pool_origin(part) if stage is None else self.origin(stage, part)
             why = "its input comes first" if origin is None else why_stale(seals.get(part), origin)
@@ -119,25 +138,19 @@ class Plan:
         """The stage that writes a family; None for the pool."""
         if family == "parts":
             return self.download
-        return next((s for s in self.measures if s.name == stage_of(family)), None)
+        return next((s for s in (*self.measures, *self.late) if s.name == stage_of(family)), None)
 
     def families(self) -> list[str]:
         return families_of(self.recipe)
 
     def global_origin(self, step: str) -> Origin | None:
-        """What a step over all parts is to be made of: dedup, select or shards. None while an input is not there."""
-        families = self.families()
-        if step == "dedup":
-            wanted = dedup_inputs(self.recipe)
-            config = self.recipe.dedup.decisive() if self.recipe.dedup else None
-        else:
-            wanted = {f: [c for c in columns_of(f) if c not in _EMBEDDINGS] for f in families}
-            config = self.recipe.select.decisive() if step == "select" else self.recipe.shards.decisive()
+        """What a step over all parts (STEP_FILES) is to be made of. None while an input is not there."""
+        wanted = step_inputs(self.recipe, step)
+        config = STEP_CONFIG[step](self.recipe)
         inputs = self.seals.overall(self.parts, wanted)
-        before = _MADE_FROM[step]
         if inputs is None:
             return None
-        for name in before:
+        for name in made_from(self.recipe, step):
             seal = self.store.seal(name)
             if seal is None and not (name == DUPLICATES and self.recipe.dedup is None):
                 return None
@@ -146,48 +159,19 @@ class Plan:
 
     def step(self, step: str) -> str | None:
         """Why a step over all parts must run again; None when its file is done."""
-        if step == "dedup" and self.recipe.dedup is None:
+        if step not in steps_of(self.recipe):
             return None
-        if any(self.family(f).stale for f in self.families()):
+        families = ["pool"] if step == "labels" else self.families()
+        families += late_families_of(self.recipe) if step in ("final", "shards") else []
+        if any(self.family(f).stale for f in families):
             return "its input comes first"
         origin = self.global_origin(step)
         if origin is None:
             return "its input comes first"
         why = why_stale(self.store.seal(STEP_FILES[step]), origin)
-        before = _STEP_BEFORE.get(step)
+        before = {"select": "dedup", "final": "select", "shards": "final"}.get(step)
+        before = "select" if before and before not in (*steps_of(self.recipe), "dedup") else before
         return why or (_IF_CHANGED if before and self.step(before) else None)
-
-
-def inputs_of(stage: Stage) -> dict[str, list[str]]:
-    """Family → columns that decide what a stage writes: what it reads, and which rows are alive."""
-    of_pool, of_parts = Candidate.columns(), Stored.columns()
-    pool, parts = {"sample_id", "reason"}, {"reason"}
-    for column in stage.accepts.columns():
-        if column == "image":
-            parts.add("stored_sha256")
-        elif column in of_pool:
-            pool.add(column)
-        elif column in of_parts:
-            parts.add(column)
-    wanted = {"pool": sorted(pool)}
-    if stage.name != "download":
-        wanted["parts"] = sorted(parts)
-    return wanted
-
-
-def columns_of(family: str) -> list[str]:
-    """Every column of a family's files."""
-    return [*family_schema(family).names]
-
-
-def dedup_inputs(recipe: Recipe) -> dict[str, list[str]]:
-    """Family → columns that decide the duplicate groups."""
-    wanted = {"parts": ["sample_id", "sha256", "stored_sha256", "reason"]}
-    if recipe.dedup and recipe.dedup.near:
-        wanted["measures/pdq"] = ["pdq", "pdq_quality", "reason"]
-    if recipe.dedup and recipe.dedup.semantic:
-        wanted["measures/clip"] = ["clip_image", "reason"]
-    return wanted
 
 
 def check_fit(stages: Iterable[Stage], have: type[Row] = Candidate) -> None:
@@ -227,6 +211,11 @@ def make_stages(loaded: Loaded) -> tuple[Stage, list[Stage]]:
     return Download(loaded.recipe.download), measures
 
 
+def make_late_stages(recipe: Recipe) -> list[Stage]:
+    """The stages after select, as far as a plan must know them."""
+    return [Synthesize(recipe.synthesize)] if recipe.synthesize is not None else []
+
+
 def fetch_weights(loaded: Loaded) -> None:
     """Bring model weights named by tag or hub into the local cache, so that fingerprints can hash them."""
     _, measures = make_stages(loaded)
@@ -241,8 +230,9 @@ def check(loaded: Loaded) -> tuple[Stage, list[Stage]]:
     from stages.select.check import check as check_select
 
     download, measures = make_stages(loaded)
-    check_fit([download, *measures])
-    for stage in measures:
+    late = make_late_stages(loaded.recipe)
+    check_fit([download, *measures, *late])
+    for stage in (*measures, *late):
         stage.identity()  # an unknown model or a missing checkpoint is found here
     check_dedup(loaded.recipe)
     schema = sample_schema(families_of(loaded.recipe))
@@ -253,8 +243,10 @@ def check(loaded: Loaded) -> tuple[Stage, list[Stage]]:
 def make_plan(loaded: Loaded, store: Store) -> Plan:
     """Check the recipe, read the pool once, look at what the build folder holds."""
     download, measures = check(loaded)
+    replies_folder(loaded.recipe, store)
     pool = open_pool(loaded.recipe.pool, loaded.base)
     found = scan(pool)
     if not found.rows:
         raise WrongData(f"the pool has no rows: {', '.join(loaded.recipe.pool.paths)}", "name files with rows")
-    return Plan(loaded, store, pool, found, download, measures, SealBook(store))
+    late = make_late_stages(loaded.recipe)
+    return Plan(loaded, store, pool, found, download, measures, late, SealBook(store), KeptRows(store))

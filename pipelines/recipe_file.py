@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from schemas.config import StageConfig, is_runtime
+from schemas.config import StageConfig, is_runtime, plain
 from schemas.errors import WrongRequest
 from schemas.recipe import ClipConfig, Recipe
 from stages.store import Store
@@ -163,7 +163,7 @@ def runtime_part(config: StageConfig) -> dict[str, Any]:
     for name, info in type(config).model_fields.items():
         value = getattr(config, name)
         if is_runtime(info):
-            out[name] = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+            out[name] = value.model_dump(mode="json") if isinstance(value, BaseModel) else plain(value)
         elif isinstance(value, StageConfig) and (inner := runtime_part(value)):
             out[name] = inner
     return out

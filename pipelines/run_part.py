@@ -113,7 +113,7 @@ class DownloadRunner:
         index, log = part_file("parts", order.part), getattr(self._stage, "log", None)
         self._store.remove(index)  # the index is the mark of the pair: it may never outlive its tar
         stored, tar = self._write_tar(order.part, outcome, _positions(alive))
-        table = scatter(_with_evidence(stored, Stored.arrow_schema(), outcome, self._stage.name), pool, alive)
+        table = scatter(with_evidence(stored, Stored.arrow_schema(), outcome, self._stage.name), pool, alive)
         self._store.write_table(index, table, order.origins["parts"].seal(table, **tar))
         if log is not None:
             self._store.write_table(part_file("logs/download", order.part), log, sealed(log, "", self._stage.name))
@@ -175,10 +175,10 @@ class MeasureRunner:
         index = self._store.read_table(part_file("parts", order.part))
         alive = _alive(pool, index)
         stages = [self._stages[stage_of(family)] for family in order.origins]
-        outcomes = self._measure(order.part, stages, _joined(pool, index).filter(alive))
+        outcomes = self._measure(order.part, stages, joined(pool, index).filter(alive))
         for stage, (family, origin) in zip(stages, order.origins.items(), strict=True):
             outcome = outcomes[stage.name]
-            table = _with_evidence(outcome.table, stage.emits.arrow_schema(), outcome, stage.name)
+            table = with_evidence(outcome.table, stage.emits.arrow_schema(), outcome, stage.name)
             table = scatter(table, pool, alive)
             self._store.write_table(part_file(family, order.part), table, origin.seal(table))
         return _receipt(order.part, outcomes[stages[0].name])
@@ -205,7 +205,7 @@ class MeasureRunner:
                 yield batch.append_column("image", pa.array(images, pa.large_binary()))
 
 
-def _joined(pool: pa.Table, index: pa.Table) -> pa.Table:
+def joined(pool: pa.Table, index: pa.Table) -> pa.Table:
     """Candidate columns and stored columns side by side: families of a part are row-aligned."""
     if pool["sample_id"] != index["sample_id"]:
         raise WrongData("pool and parts do not hold the same rows", "run `pairmill verify` on the build")
@@ -216,7 +216,7 @@ def _joined(pool: pa.Table, index: pa.Table) -> pa.Table:
     return table
 
 
-def _with_evidence(table: pa.Table, schema: pa.Schema, outcome: Outcome, where: str) -> pa.Table:
+def with_evidence(table: pa.Table, schema: pa.Schema, outcome: Outcome, where: str) -> pa.Table:
     """The emitted columns, checked against the contract, with reason, value, threshold and detail.
 
     Kept rows must fit the contract as declared; rejected rows may have nulls.

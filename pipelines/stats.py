@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.ledger import COUNTS, SELECTION
+from pipelines.ledger import COUNTS
 from pipelines.manifest import MANIFEST
 from schemas.errors import WrongRequest
 from stages.ahead import ahead
-from stages.families import families_in, part_file, part_files, stage_of
+from stages.families import AFTER_SELECT, FAMILIES, SELECTION, families_in, part_file, part_files, stage_of
 from stages.store import Store
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def stats(store: Store) -> list[StageLine]:
     """The lines of a build, finished or not, in order of stages. Raises WrongRequest where there is no build."""
     if store.exists(MANIFEST) and store.exists(COUNTS):
         return _from_counts(store.read_table(COUNTS).to_pylist())
-    families = families_in(store)
+    families = [family for family in families_in(store) if family not in AFTER_SELECT]
     if not families:
         raise WrongRequest(f"{store.url} holds no build", "give the folder that `pairmill build --out` wrote")
     return _counted(store, families)
@@ -117,6 +117,7 @@ def _counted(store: Store, families: list[str]) -> list[StageLine]:
     out = list(lines.values())
     if store.exists(SELECTION):
         out.append(_selected(store))
+        out += [_late(store, family) for family in families_in(store) if family in AFTER_SELECT]
     return [_most_first(line) for line in out]
 
 
@@ -140,6 +141,19 @@ def _selected(store: Store) -> StageLine:
     mine: Any = pc.fill_null(pc.equal(table["stage"], pa.scalar("select")), pa.scalar(False))
     reasons = _tally(table["reason"].filter(mine))
     return StageLine("select", kept + reasons.total(), kept, dict(reasons))
+
+
+def _late(store: Store, family: str) -> StageLine:
+    """A stage after select: the rows that it has looked at have lists, the others nulls."""
+    line, seen = StageLine(stage_of(family)), FAMILIES[family].columns()[-1]
+    for name in part_files(store, family).values():
+        table = store.read_table(name, [seen, "reason"])
+        reasons = _tally(table["reason"])
+        line.rows_in += table.num_rows - table[seen].null_count
+        for reason, count in reasons.items():
+            line.rejected[reason] = line.rejected.get(reason, 0) + count
+    line.kept = line.rows_in - sum(line.rejected.values())
+    return line
 
 
 def _tally(reasons: Any) -> Counter[str]:

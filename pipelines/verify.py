@@ -23,13 +23,13 @@ from pipelines.checks.finding import Finding, Findings, Scope
 from pipelines.checks.part import check_part
 from pipelines.checks.shard import check_shard
 from pipelines.checks.slices import IndexCheck, LedgerSlices, SelectionSlices
-from pipelines.ledger import COUNTS, SELECTION, ledger_file
+from pipelines.ledger import COUNTS, ledger_file
 from pipelines.manifest import MANIFEST, listed
 from schemas.errors import WrongRequest
 from schemas.manifest import Manifest
 from schemas.recipe import Recipe
 from stages.ahead import ahead
-from stages.families import families_of, part_file
+from stages.families import families_of, final_file, late_families_of, part_file
 from stages.shard.run import INDEX
 from stages.store import Store
 
@@ -88,9 +88,13 @@ class _Verification:
     rejected: int = 0
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
 
+    @property
+    def families(self) -> list[str]:
+        return [*families_of(self.recipe), *late_families_of(self.recipe)]
+
     def run(self, manifest: Manifest | None) -> VerifyReport:
         names = {*self.scope.entries, *self.scope.sizes}
-        families = families_of(self.recipe)
+        families = self.families
         parts = 1 + max((int(m[2]) for n in names if (m := _PART.fullmatch(n)) and m[1] in families), default=-1)
         shards = sorted({m[1] for n in names if (m := _SHARD.fullmatch(n))})
         self.findings.add(overall.check_listing(self.scope, self.recipe))
@@ -115,14 +119,14 @@ class _Verification:
         return VerifyReport(not report and unaccounted == 0, self.inputs, kept, self.rejected, unaccounted, report)
 
     def _parts(self, parts: int) -> bool:
-        """Check every part; whether selection.parquet could be read, and so every rejection counted."""
-        families = families_of(self.recipe)
-        selection = SelectionSlices(self.scope, self.findings)
+        """Check every part; whether the final states could be read, and so every rejection counted."""
+        families, decided = self.families, final_file(self.recipe)
+        selection = SelectionSlices(self.scope, self.findings, decided)
         ledger = LedgerSlices(self.scope, self.findings, parts)
 
         def tasks() -> Iterator[PartTask]:
             for part in range(parts):
-                yield PartTask(part, selection.of(part), ledger.of(part))
+                yield PartTask(part, selection.of(part), ledger.of(part), decided)
 
         for done in ahead(lambda task: check_part(self.scope, self.recipe, families, task), tasks(), self.threads):
             self.findings.add(done.findings)
@@ -146,9 +150,9 @@ class _Verification:
 
     def _others(self, parts: int, shards: list[str]) -> list[str]:
         """Listed files that no other check reads: recipe.yaml, pages."""
-        read = {SELECTION, INDEX, COUNTS, overall.DUPLICATES}
+        read = {final_file(self.recipe), INDEX, COUNTS, overall.DUPLICATES}
         for part in range(parts):
-            read |= {part_file(family, part) for family in families_of(self.recipe)}
+            read |= {part_file(family, part) for family in self.families}
             read |= {f"parts/{part:05d}.tar", ledger_file(part)}
         read |= {f"shards/{name}.{ext}" for name in shards for ext in ("tar", "parquet")}
         return [name for name in self.scope.entries if name not in read]

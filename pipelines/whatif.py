@@ -8,9 +8,9 @@ import pyarrow as pa
 
 from schemas.errors import WrongData, WrongRequest
 from schemas.recipe import Recipe, Rule
-from stages.families import families_of, part_file, part_files, sample_schema
+from stages.families import SELECTION, families_of, part_file, part_files, sample_schema
 from stages.select.check import KeepRule, check
-from stages.select.decide import SELECTION, Decisions
+from stages.select.decide import Decisions
 from stages.store import Store
 
 if TYPE_CHECKING:

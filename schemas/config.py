@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from decimal import Decimal
+from enum import Enum
 from typing import Any, cast
 
 from pydantic import BaseModel, ConfigDict
@@ -24,7 +25,7 @@ class StageConfig(BaseModel):
     def decisive(self) -> dict[str, Any]:
         """The settings that decide bytes, as plain JSON values: what the fingerprint hashes."""
         return {
-            name: _plain(getattr(self, name)) for name, info in type(self).model_fields.items() if not is_runtime(info)
+            name: plain(getattr(self, name)) for name, info in type(self).model_fields.items() if not is_runtime(info)
         }
 
 
@@ -33,14 +34,21 @@ def is_runtime(info: FieldInfo) -> bool:
     return any(isinstance(m, _Runtime) for m in info.metadata)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """A setting as JSON and YAML have it."""
     if isinstance(value, StageConfig):
         return value.decisive()
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json")
     if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in cast("Mapping[Any, Any]", value).items()}
+        return {str(k): plain(v) for k, v in cast("Mapping[Any, Any]", value).items()}
     if isinstance(value, (list, tuple, frozenset)):
-        plain = [_plain(v) for v in cast("list[Any]", value)]
-        return sorted(plain) if isinstance(value, frozenset) else plain
-    return str(value.normalize()) if isinstance(value, Decimal) else value
+        found = [plain(v) for v in cast("list[Any]", value)]
+        return sorted(found) if isinstance(value, frozenset) else found
+    return _scalar(value)
+
+
+def _scalar(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return f"{value.normalize():f}"
+    return value.value if isinstance(value, Enum) else value

@@ -1,6 +1,7 @@
 """Synthesized conversations: turns, who wrote them, what they cost, and why one was not kept."""
 
 from enum import StrEnum
+from typing import cast
 
 from schemas.row import Int32, Row
 from schemas.sample import Key
@@ -131,7 +132,10 @@ class FailureReason(StrEnum):
     """The teacher is to see a picture that does not decode; nothing was asked."""
 
 
-NO_CONVERSATION = ("nothing_to_say", *(r.value for r in (*Check, *FailureReason)))
-NoConversation = StrEnum("NoConversation", {name: name for name in NO_CONVERSATION})
-"""Why a sample has no conversation: the reason of the first that was dropped; or `nothing_to_say`, where no kind
-applied because what it needs (boxes, captions, text lines) is not there or decides nothing."""
+NOTHING_TO_SAY = "nothing_to_say"
+"""No kind applied: what it needs (boxes, captions, text lines) is not there, or decides nothing."""
+NoConversation = cast(
+    "type[StrEnum]",
+    StrEnum("NoConversation", {name: name for name in (NOTHING_TO_SAY, *(r.value for r in (*Check, *FailureReason)))}),
+)
+"""Why a sample has no conversation: `nothing_to_say`, or the reason of the first that was dropped."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from decimal import Decimal
 from enum import StrEnum
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
@@ -95,6 +95,8 @@ class EndpointConfig(StageConfig):
     base_url: Annotated[str, RUNTIME] = "https://api.openai.com/v1"
     """Runtime: a served model keeps its name wherever it runs, and a build's bytes hold no host."""
     model: str
+    api: Literal["chat", "responses"] = "chat"
+    """Chat Completions, which every server has, or OpenAI's Responses (where `seed` is not sent: it knows none)."""
     api_key_env: Annotated[str | None, RUNTIME] = "OPENAI_API_KEY"
     """Name of the environment variable that holds the key; None: the server wants none."""
     temperature: float | None = Field(default=0.7, ge=0, le=2)

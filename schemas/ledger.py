@@ -46,7 +46,8 @@ class Duplicate(Row):
 
 
 class Selected(Row):
-    """Select's decision on every pool row. `selection.parquet`, ordered by part, row."""
+    """What was decided on every pool row, ordered by part, row: by select (`selection.parquet`), and by the stages
+    after it, where there are any (`final.parquet`)."""
 
     sample_id: str
     part: Int32

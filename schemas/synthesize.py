@@ -71,6 +71,8 @@ class ChecksConfig(StageConfig):
     (Lin et al. 2014, section 4.3), and a pool's boxes do not say which of them is a crowd."""
     side_margin: float = 0.04
     """Centres nearer than this share of the picture's side decide no left, right, above or below."""
+    smallest_denied: Annotated[float, Field(ge=0, le=1)] = 0.01
+    """Share of the picture from which on a box makes "there is no X" false: 55 × 55 pixels of 640 × 480."""
     text_similarity: float = 0.8
     """A quoted text as like as this (difflib ratio on letters and digits) to one that OCR read counts as read."""
 

@@ -8,6 +8,7 @@ import re
 
 import pyarrow as pa
 
+from schemas.conversation import Synthesized
 from schemas.recipe import Recipe
 from schemas.row import Row, nullable
 from schemas.sample import Candidate, CaptionFacts, ClipScore, ImageFacts, PdqHash, Stored
@@ -20,8 +21,15 @@ FAMILIES: dict[str, type[Row]] = {
     "measures/caption": CaptionFacts,
     "measures/pdq": PdqHash,
     "measures/clip": ClipScore,
+    "conversations": Synthesized,
 }
 """Folder → schema, in the order in which stages may reject a row."""
+
+AFTER_SELECT = ("conversations",)
+"""Families about what select kept; rows that it did not keep have nulls."""
+
+SELECTION, FINAL = "selection.parquet", "final.parquet"
+"""Select's decision on every row; and what is left of it after the stages that follow, where there are any."""
 
 EVIDENCE = pa.schema(
     [
@@ -38,7 +46,7 @@ _PART_FILE = re.compile(r"(\d{5,})\.parquet")
 
 def stage_of(family: str) -> str:
     """The name of the stage that writes a family: `parts` → `download`, `measures/clip` → `measure/clip`."""
-    return "download" if family == "parts" else family.replace("measures/", "measure/")
+    return {"parts": "download", "conversations": "synthesize"}.get(family, family.replace("measures/", "measure/"))
 
 
 def family_schema(family: str) -> pa.Schema:
@@ -50,6 +58,16 @@ def families_of(recipe: Recipe) -> list[str]:
     """The families that a build of `recipe` has once it is measured, in order."""
     asked = [f"measures/{name}" for name in type(recipe.measure).model_fields if getattr(recipe.measure, name)]
     return ["pool", "parts", *asked]
+
+
+def late_families_of(recipe: Recipe) -> list[str]:
+    """The families that a build of `recipe` has of what select kept, in order."""
+    return ["conversations"] if recipe.synthesize is not None else []
+
+
+def final_file(recipe: Recipe) -> str:
+    """The file with every row's final state: select's own, where no stage follows that may reject."""
+    return FINAL if late_families_of(recipe) else SELECTION
 
 
 def families_in(store: Store) -> list[str]:

@@ -3,6 +3,7 @@
 from stages.base import Stage
 from stages.download.stage import Download
 from stages.measure.registry import MEASURES
+from stages.synthesize.stage import Synthesize
 
-STAGES: dict[str, type[Stage]] = {stage.name: stage for stage in (Download, *MEASURES.values())}
+STAGES: dict[str, type[Stage]] = {stage.name: stage for stage in (Download, *MEASURES.values(), Synthesize)}
 """In the order in which they run."""

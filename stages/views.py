@@ -1,4 +1,5 @@
-"""A build as SQL views: pool, parts, measures, samples, groups, ledger, ledger_counts, selection, shards.
+"""A build as SQL views: pool, parts, measures, samples, groups, ledger, ledger_counts, selection, shards; and, where
+there are conversations, one row for each (conversations), one for each that was dropped (dropped), and final.
 
 DuckDB reads the build's Parquet files through a file system of ours that knows those files only, opens them for
 reading only, and works for every store. `open_views` is for our own queries. `open_readonly` is for a query that a
@@ -13,10 +14,20 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import pyarrow as pa
 from fsspec import AbstractFileSystem
 
+from schemas.conversation import Conversation, Dropped
 from schemas.errors import WrongData, WrongRequest
 from schemas.ledger import Duplicate, Rejection, Selected, ShardEntry, StageCount
 from schemas.row import Row
-from stages.families import EVIDENCE, FAMILIES, families_in, family_schema, part_files, sample_schema
+from stages.families import (
+    EVIDENCE,
+    FAMILIES,
+    FINAL,
+    SELECTION,
+    families_in,
+    family_schema,
+    part_files,
+    sample_schema,
+)
 from stages.sql import connect, names, one_line, quoted, syntax, walk
 from stages.store import Store
 
@@ -27,7 +38,8 @@ _PROTOCOL = "pairmill-build"
 _LEDGER_FILE = re.compile(r"ledger/\d{5,}\.parquet")
 _GLOBALS: dict[str, tuple[str, type[Row]]] = {
     "groups": ("groups/duplicates.parquet", Duplicate),
-    "selection": ("selection.parquet", Selected),
+    "selection": (SELECTION, Selected),
+    "final": (FINAL, Selected),
     "ledger_counts": ("ledger/counts.parquet", StageCount),
     "shards": ("shards/index.parquet", ShardEntry),
 }
@@ -149,7 +161,10 @@ def _add_views(con: "duckdb.DuckDBPyConnection", store: Store, families: list[st
         files = sorted(ledger) if name == "ledger" else found[name]
         if files:
             con.execute(f"CREATE VIEW {name} AS SELECT {names(row.columns())} FROM {_scan(files)}")
-    _joined_views(con, chosen, bool(found["selection"]))
+    if "conversations" in chosen:
+        _unnested(con)
+    decided = next((name for name in ("final", "selection") if found[name]), None)
+    _joined_views(con, chosen, decided)
     return list(paths)
 
 
@@ -171,7 +186,7 @@ def _family_view(con: "duckdb.DuckDBPyConnection", family: str, files: list[str]
     con.execute(f"CREATE VIEW {view} AS SELECT {columns} FROM {_scan(files)}")
 
 
-def _joined_views(con: "duckdb.DuckDBPyConnection", families: list[str], selected: bool) -> None:
+def _joined_views(con: "duckdb.DuckDBPyConnection", families: list[str], decided_by: str | None) -> None:
     """`measures` and `samples`: families side by side, in which every sample_id occurs once."""
     if not families:
         return
@@ -190,11 +205,22 @@ def _joined_views(con: "duckdb.DuckDBPyConnection", families: list[str], selecte
         alias = "base" if i == 0 else f"f{i}"
         columns += [f'{alias}."{n}"' for n in fresh]
         sources.append(f"{_view_of(family)} AS {alias}" + ("" if i == 0 else " USING (sample_id)"))
-    if selected:
+    if decided_by is not None:
         decided = ["kept", "stage", *EVIDENCE.names]
         columns += [f'decided."{n}"' for n in decided]
-        sources.append("selection AS decided USING (sample_id)")
+        sources.append(f"{decided_by} AS decided USING (sample_id)")
     con.execute(f"CREATE VIEW samples AS SELECT {', '.join(columns)} FROM {' LEFT JOIN '.join(sources)}")
+
+
+def _unnested(con: "duckdb.DuckDBPyConnection") -> None:
+    """`conversations` and `dropped`: a row for each, with its place in the sample's list."""
+    for view, row in (("conversations", Conversation), ("dropped", Dropped)):
+        columns = ", ".join(f'one."{name}"' for name in row.columns())
+        con.execute(
+            f"CREATE VIEW {view} AS SELECT part, row, sample_id, place::INTEGER AS place, {columns} "
+            f"FROM (SELECT part, row, sample_id, unnest({view}) AS one, generate_subscripts({view}, 1) - 1 AS place "
+            "FROM synthesized)"
+        )
 
 
 def _measured(family: str) -> str:
@@ -203,7 +229,7 @@ def _measured(family: str) -> str:
 
 
 def _view_of(family: str) -> str:
-    return family.replace("measures/", "measure_")
+    return "synthesized" if family == "conversations" else family.replace("measures/", "measure_")
 
 
 def _scan(files: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""What was decided of a part's rows: by its stages, in selection.parquet, in the ledger. All must say the same."""
+"""What was decided of a part's rows: by its stages, in their final states, in the ledger. All must say the same."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -9,8 +9,8 @@ import pyarrow.compute as pc
 
 from pipelines.checks.finding import Finding, some
 from pipelines.checks.parquet import breach
-from pipelines.ledger import SELECTION, ledger_file
-from stages.families import EVIDENCE, FAMILIES, part_file, stage_of
+from pipelines.ledger import ledger_file
+from stages.families import AFTER_SELECT, EVIDENCE, FAMILIES, part_file, stage_of
 
 _DECIDED = ["stage", *EVIDENCE.names]
 
@@ -21,7 +21,10 @@ class PartTask:
 
     part: int
     selection: pa.Table | None
+    """Every row's final state."""
     ledger: pa.Table | None
+    decided: str
+    """The file that `selection` is of."""
 
 
 @dataclass
@@ -49,6 +52,8 @@ def decided_by_families(tables: dict[str, pa.Table], out: PartCheck) -> dict[str
     said: dict[str, Any] = {n: pa.nulls(out.rows, pa.string()) for n in ("stage", "reason", "detail")}
     said |= {n: pa.nulls(out.rows, pa.float64()) for n in ("value", "threshold")}
     for family, table in tables.items():
+        if family in AFTER_SELECT:
+            continue
         reason = table["reason"].combine_chunks()
         _check_nulls(family, table, taken, out)
         new = _both(alive, pc.is_valid(reason))
@@ -74,9 +79,27 @@ def _check_nulls(family: str, table: pa.Table, taken: Any, out: PartCheck) -> No
         out.found(name, f"{kept['member'].null_count} kept rows have no image")
 
 
+def decided_late(
+    tables: dict[str, pa.Table], rows: pa.Table, decided: dict[str, Any], out: PartCheck
+) -> dict[str, Any]:
+    """`decided` with the rejections of the families after select, each of which must be about the rows kept so far."""
+    late = {family: stage_of(family) for family in tables if family in AFTER_SELECT}
+    mine: Any = pc.is_in(rows["stage"], pa.array([*late.values()], pa.string()))
+    alive = _either(rows["kept"], mine).combine_chunks()
+    for family, stage in late.items():
+        table = tables[family]
+        _check_nulls(family, table, alive, out)
+        new = _both(alive, pc.is_valid(table["reason"].combine_chunks()))
+        decided["stage"] = pc.if_else(new, stage, decided["stage"])
+        for name in EVIDENCE.names:
+            decided[name] = pc.if_else(new, table[name].combine_chunks(), decided[name])
+        alive = _both(alive, _not(new))
+    return decided
+
+
 def check_selection(task: PartTask, decided: dict[str, Any] | None, out: PartCheck) -> None:
-    """selection.parquet has this part's rows in order, and of a row that a family rejected says just that."""
-    rows, file = task.selection, SELECTION
+    """The final states are of this part's rows in order, and of a row that a family rejected say just that."""
+    rows, file = task.selection, task.decided
     assert rows is not None
     if rows["sample_id"] != out.ids or rows["row"].to_pylist() != list(range(out.rows)):
         out.found(file, f"does not hold the rows of part {out.part:05d} in order")
@@ -96,7 +119,7 @@ def check_selection(task: PartTask, decided: dict[str, Any] | None, out: PartChe
 
 
 def check_ledger(task: PartTask, out: PartCheck) -> None:
-    """The ledger has one line for each row that selection.parquet rejects, saying the same."""
+    """The ledger has one line for each row that is rejected, saying the same."""
     assert task.selection is not None
     if task.ledger is None:
         return
@@ -111,7 +134,7 @@ def check_ledger(task: PartTask, out: PartCheck) -> None:
             odd = _either(odd, differ(ledger[name], wanted[name]))
         wrong: list[Any] = ledger["sample_id"].filter(odd).to_pylist()
         if wrong:
-            out.found(file, some(wrong, "not what selection.parquet says"))
+            out.found(file, some(wrong, f"not what {task.decided} says"))
         return
     there, due = set(have), set(want)
     lost, stray = [s for s in want if s not in there], [s for s in have if s not in due]

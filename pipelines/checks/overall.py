@@ -16,11 +16,14 @@ from schemas.ledger import Duplicate, StageCount
 from schemas.manifest import Manifest
 from schemas.recipe import Recipe
 from stages.ahead import ahead
+from stages.families import FINAL, SELECTION, final_file
 from stages.store import Seal, Store
 
 DUPLICATES = "groups/duplicates.parquet"
 RECIPE = "recipe.yaml"
-_OURS = ("pool/", "parts/", "measures/", "groups/", "ledger/", "shards/", "selection.parquet", RECIPE)
+_OURS = (
+    "pool/", "parts/", "measures/", "groups/", "conversations/", "ledger/", "shards/", SELECTION, FINAL, RECIPE,
+)  # fmt: skip
 
 
 def open_manifest(store: Store) -> tuple[Manifest | None, list[Finding]]:
@@ -97,7 +100,7 @@ def check_counts(scope: Scope, recipe: Recipe, inputs: int, counts: Counter[tupl
     try:
         wanted = {(r["stage"], r["reason"]): r for r in survival(recipe, inputs, counts)}
     except WrongData as error:
-        return [*checked.findings, Finding("selection.parquet", error.what)]
+        return [*checked.findings, Finding(final_file(recipe), error.what)]
     there = {(r["stage"], r["reason"]): r for r in checked.table.to_pylist()}
     found = list(checked.findings)
     for key in dict.fromkeys([*wanted, *there]):

@@ -7,7 +7,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.checks.accounts import KEPT
-from pipelines.checks.decisions import PartCheck, PartTask, check_ledger, check_selection, decided_by_families
+from pipelines.checks.decisions import (
+    PartCheck,
+    PartTask,
+    check_ledger,
+    check_selection,
+    decided_by_families,
+    decided_late,
+)
 from pipelines.checks.finding import Scope, some
 from pipelines.checks.parquet import check_parquet
 from pipelines.checks.tar import check_tar
@@ -28,7 +35,10 @@ def check_part(scope: Scope, recipe: Recipe, families: list[str], task: PartTask
     tables = {name: table for name, table in tables.items() if _aligned(name, table, out)}
     whole = list(tables) == families
     if task.selection is not None:
-        check_selection(task, decided_by_families(tables, out) if whole else None, out)
+        decided = decided_by_families(tables, out) if whole else None
+        if decided is not None and task.selection.num_rows == out.rows:
+            decided = decided_late(tables, task.selection, decided, out)
+        check_selection(task, decided, out)
         check_ledger(task, out)
         if whole and task.selection["sample_id"] == out.ids:
             try:

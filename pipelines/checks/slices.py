@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from pipelines.checks.finding import Finding, Findings, Scope
 from pipelines.checks.parquet import TORN, breach, check_parquet, contract
-from pipelines.ledger import PARTS_PER_FILE, SELECTION, ledger_file
+from pipelines.ledger import PARTS_PER_FILE, ledger_file
 from schemas.errors import WrongData
 from schemas.ledger import Rejection, Selected, ShardEntry
 from stages.shard.rows import RowStream
@@ -49,13 +49,13 @@ def _read_through(scope: Scope, name: str, schema: pa.Schema) -> tuple[list[Find
 
 
 class SelectionSlices:
-    """Rows of selection.parquet part by part, asked for in order."""
+    """Rows of selection.parquet or final.parquet part by part, asked for in order."""
 
-    def __init__(self, scope: Scope, findings: Findings) -> None:
-        self._findings = findings
-        usable, found = check_global(scope, SELECTION, Selected.arrow_schema())
+    def __init__(self, scope: Scope, findings: Findings, name: str) -> None:
+        self._findings, self._name = findings, name
+        usable, found = check_global(scope, name, Selected.arrow_schema())
         findings.add(found)
-        self._stream = RowStream(scope.store, SELECTION) if usable else None
+        self._stream = RowStream(scope.store, name) if usable else None
         self._held = Selected.arrow_schema().empty_table()
 
     def of(self, part: int) -> pa.Table | None:
@@ -82,7 +82,7 @@ class SelectionSlices:
         """Report what belongs to no part."""
         if self._stream is not None and self._fill():
             part = self._held["part"][0].as_py()
-            self._findings.add([Finding(SELECTION, f"holds rows of part {part} where none may be")])
+            self._findings.add([Finding(self._name, f"holds rows of part {part} where none may be")])
         if self._stream is not None:
             self._stream.close()
 
@@ -92,7 +92,7 @@ class SelectionSlices:
             try:
                 self._held = self._stream.take(ROWS_AT_ONCE)
             except WrongData as error:
-                self._findings.add([Finding(SELECTION, error.what.removeprefix(f"{SELECTION} "))])
+                self._findings.add([Finding(self._name, error.what.removeprefix(f"{self._name} "))])
                 self._stream.close()
                 self._stream = None
                 return False

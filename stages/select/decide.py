@@ -16,7 +16,7 @@ from schemas.errors import WrongData, WrongRequest
 from schemas.ledger import Selected
 from schemas.recipe import DedupConfig, Recipe
 from stages.batches import write_batches
-from stages.families import families_of, sample_schema
+from stages.families import SELECTION, families_of, sample_schema
 from stages.select.check import DUPLICATE, KeepRule, RankRule, Rules, check
 from stages.select.conditions import Test
 from stages.select.rows import chunks
@@ -27,7 +27,7 @@ from stages.store import Seal, Store
 if TYPE_CHECKING:
     import duckdb
 
-DUPLICATES, SELECTION = "groups/duplicates.parquet", "selection.parquet"
+DUPLICATES = "groups/duplicates.parquet"
 _BATCH = 262_144
 
 

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from schemas.errors import WrongData
 from schemas.recipe import Recipe, ShardConfig
-from stages.families import families_of
+from stages.families import families_of, final_file, late_families_of
 from stages.shard.rows import Kept
 from stages.shard.shuffle import KEY, in_order, with_key
 from stages.store import Seal, Store, content_hash, digest, sealed
@@ -59,11 +59,11 @@ def assign(store: Store, recipe: Recipe, parts: int) -> list[ShardOrder]:
 
     Raises WrongData where families and selection do not match, or a sample_id cannot name a tar member.
     """
-    families = families_of(recipe)
+    families = [*families_of(recipe), *late_families_of(recipe)]
     committed = committed_shards(store)
     orders: list[ShardOrder] = []
     numbers: dict[str, int] = {}
-    for rows in _cut(_sorted(store, Kept(store, families, parts), recipe.shards), recipe.shards):
+    for rows in _cut(_sorted(store, Kept(store, families, parts, final_file(recipe)), recipe.shards), recipe.shards):
         split = rows["split"][0].as_py()
         numbers[split] = numbers.get(split, -1) + 1
         orders.append(_order(store, f"{split}-{numbers[split]:06d}", rows, committed))

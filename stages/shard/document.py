@@ -15,6 +15,8 @@ import pyarrow.compute as pc
 from stages.families import sample_schema
 
 _PLACE = ("member", "offset", "size")
+_ACCOUNT = ("dropped",)
+"""Columns about what is not kept."""
 
 
 def is_embedding(kind: pa.DataType) -> bool:
@@ -24,7 +26,13 @@ def is_embedding(kind: pa.DataType) -> bool:
 
 def sharded_schema(families: list[str]) -> pa.Schema:
     """Columns that a shard's writer needs of a sample: part, row, and every family's columns but embeddings."""
-    return pa.schema([field for field in sample_schema(families) if not is_embedding(field.type)])
+    fields = [field for field in sample_schema(families) if not is_embedding(field.type)]
+    return pa.schema([field for field in fields if field.name not in _ACCOUNT])
+
+
+def sharded_columns(family: str) -> list[str]:
+    """Columns of one family that a shard says of a sample."""
+    return [name for name in sharded_schema([family]).names if name not in ("part", "row")]
 
 
 def documents(table: pa.Table) -> list[bytes]:

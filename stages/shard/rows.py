@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from schemas.errors import WrongData
 from stages.ahead import ahead
-from stages.families import part_file
+from stages.families import SELECTION, part_file
 from stages.shard.document import sharded_schema
 from stages.store import Store
 
@@ -75,26 +75,28 @@ class Kept:
     store: Store
     families: list[str]
     parts: int
+    decided: str = SELECTION
+    """The file with every row's final state."""
 
     def __iter__(self) -> Iterator[pa.Table]:
         """Tables with `sharded_schema(families)`, in (part, row) order; a part and the next few in memory.
 
-        Raises WrongData where selection.parquet is not about these rows.
+        Raises WrongData where that file is not about these rows.
         """
-        selection = RowStream(self.store, "selection.parquet", ["sample_id", "kept"])
+        selection = RowStream(self.store, self.decided, ["sample_id", "kept"])
         try:
             tables = ahead(lambda part: side_by_side(self.store, self.families, part), range(self.parts))
             for part, table in enumerate(tables):
                 chosen = selection.take(table.num_rows)
                 if chosen.num_rows != table.num_rows or chosen["sample_id"] != table["sample_id"]:
                     raise WrongData(
-                        f"selection.parquet is not about the rows of part {part:05d}",
+                        f"{self.decided} is not about the rows of part {part:05d}",
                         "run the build again to decide anew",
                     )
                 kept = table.filter(chosen["kept"])
                 if kept["member"].null_count or kept["width"].null_count:
                     raise WrongData(
-                        f"selection.parquet keeps samples without an image in part {part:05d}",
+                        f"{self.decided} keeps samples without an image in part {part:05d}",
                         "run the build again to decide anew",
                     )
                 yield kept

@@ -15,9 +15,11 @@ from hypothesis import strategies as st
 
 from schemas.recipe import CaptionConfig, ClipConfig, DownloadConfig, ImageConfig, PdqConfig
 from schemas.row import Row
+from schemas.synthesize import How, SynthesizeConfig, TemplateConfig
 from stages.base import Stage
 from stages.download.stage import Download
 from stages.measure.registry import make
+from stages.synthesize.stage import Synthesize
 from tests.stages.download.hostile import HostileServer, answer, raw, redirect
 from tests.stages.measure.builders import encoded, picture, tiny_clip
 
@@ -62,6 +64,7 @@ def cases(folder: Path) -> Iterator[dict[str, Case]]:
                 CAPTIONED,
             ),
             "measure/pdq": pixel_case(lambda: make("pdq", PdqConfig())),
+            "synthesize": Case(synthesize, good_boxes, {"boxes": None, "caption": "no boxes"}, DESCRIBED),
             "measure/clip": pixel_case(lambda: make("clip", ClipConfig(model=clip, batch_size=3)), tolerance=2e-3),
         }
 
@@ -104,6 +107,38 @@ def pixel_case(make_stage: Callable[[], Stage], tolerance: float = 0.0) -> Case:
     )
     bad = {"image": good_pixels(0)["image"][:200], "caption": "cut short"}
     return Case(make_stage, good_pixels, bad, rows, tolerance)
+
+
+# ---------------------------------------------------------------- synthesize
+
+
+def synthesize() -> Stage:
+    vocabulary = ("cat", "dog", "tree", "hot dog")
+    return Synthesize(SynthesizeConfig(vocabulary=vocabulary, template=TemplateConfig(negatives=(How.random,))))
+
+
+def box(label: str | None, x: float, y: float, side: float) -> Cells:
+    return {"label": label, "x": x, "y": y, "w": side, "h": side}
+
+
+def good_boxes(number: int) -> Cells:
+    boxes = [box("cat", 10 + number, 20, 90), box("dog", 300 + number, 40, 80)]
+    return {"caption": f"a cat and a dog {number}", "boxes": boxes, "original_width": 640, "original_height": 480}
+
+
+NUMBERS = st.sampled_from([0.0, -5.0, 3.5, 99.0, 640.0, 1e30])
+BOXES = st.builds(box, st.sampled_from([None, "", "cat", "Dogs ", "x" * 999, "猫", "\x00"]), NUMBERS, NUMBERS, NUMBERS)
+DESCRIBED = st.fixed_dictionaries(
+    {
+        "caption": CAPTIONS,
+        "captions": st.none() | st.lists(st.sampled_from(["", "a cat"]), max_size=3),
+        "language": st.sampled_from([None, "en", "zh-Hant", "??"]),
+        "boxes": st.none() | st.lists(BOXES, max_size=6),
+        "texts": st.none() | st.just([{"text": "STOP", "x": 1.0, "y": 1.0, "w": 9.0, "h": 9.0}]),
+        "original_width": st.sampled_from([None, 0, 1, 640]),
+        "original_height": st.sampled_from([None, 0, 480]),
+    }
+)
 
 
 # ---------------------------------------------------------------- download

@@ -24,7 +24,8 @@ from schemas.recipe import (
     SemanticConfig,
     TopRule,
 )
-from stages.select.decide import SELECTION, decide
+from stages.families import SELECTION
+from stages.select.decide import decide
 from stages.store import Store, content_hash
 from tests.builders import Rejected, build, sample, sid, write_duplicates
 

@@ -1,0 +1,147 @@
+"""The plan after select: families about what it kept, and every row's final state.
+
+A late family of a part is made of columns of the part, as any other, and of which of its rows select kept. So a changed
+threshold makes the parts stale whose kept rows change, and no other.
+"""
+
+import hashlib
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipelines.lineage import Origin
+from schemas.errors import WrongRequest
+from schemas.ledger import Selected
+from stages.batches import write_batches
+from stages.families import EVIDENCE, FINAL, SELECTION, late_families_of, part_file, stage_of
+from stages.shard.rows import RowStream
+from stages.store import Seal, Store
+from stages.synthesize.labels import LABELS, read_labels
+from stages.synthesize.stage import Known, Synthesize
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import pyarrow as pa
+
+    from pipelines.plan import Plan
+    from schemas.recipe import Recipe
+
+REPLIES = "replies"
+"""The reply cache in a local build folder: paid for, and in the order in which replies came, so in no manifest."""
+
+
+@dataclass
+class KeptRows:
+    """A hash per part of which rows select kept, read once for each selection."""
+
+    store: Store
+    _of: tuple[str, list[str]] | None = field(default=None)
+
+    def hashes(self, parts: int) -> list[str] | None:
+        """None where there is no selection of so many parts."""
+        seal = self.store.seal(SELECTION)
+        if seal is None:
+            return None
+        if self._of is None or self._of[0] != seal.content:
+            self._of = (seal.content, _kept_hashes(self.store))
+        return self._of[1] if len(self._of[1]) == parts else None
+
+
+def _kept_hashes(store: Store) -> list[str]:
+    stream = RowStream(store, SELECTION, ["part", "kept"])
+    hashers: list[Any] = []
+    try:
+        while (rows := stream.take(262_144)).num_rows:
+            parts, kept = np.asarray(rows["part"]), np.asarray(rows["kept"])
+            starts = [0, *(np.flatnonzero(np.diff(parts)) + 1).tolist(), len(parts)]
+            for start, stop in pairwise(starts):
+                while len(hashers) <= parts[start]:
+                    hashers.append(hashlib.sha256())
+                hashers[parts[start]].update(kept[start:stop].tobytes())
+    finally:
+        stream.close()
+    return [hasher.hexdigest() for hasher in hashers]
+
+
+def late_inputs(plan: "Plan", part: int, kept: list[str]) -> dict[str, str] | None:
+    """What of select and of the label counts decides the conversations of a part; None while it is not there."""
+    out = {"selection.kept": kept[part]}
+    if counts_labels(plan.recipe):
+        labels = plan.store.seal(LABELS)
+        if labels is None:
+            return None
+        out["labels"] = labels.content
+    return out
+
+
+def counts_labels(recipe: "Recipe") -> bool:
+    """Whether `groups/labels.parquet` belongs to the build."""
+    return recipe.synthesize is not None and Synthesize(recipe.synthesize).counts_labels
+
+
+def synthesizer(recipe: "Recipe", store: Store) -> Synthesize:
+    """The stage with all it must know; the label counts are there. Raises WrongRequest without a place for replies."""
+    config = recipe.synthesize
+    assert config is not None
+    return Synthesize(
+        config, Known(read_labels(store) if counts_labels(recipe) else None, replies_folder(recipe, store))
+    )
+
+
+def replies_folder(recipe: "Recipe", store: Store) -> str:
+    """The reply cache's folder on this machine; empty for a teacher that asks nobody. Raises WrongRequest."""
+    config = recipe.synthesize
+    if config is None or config.teacher != "model":
+        return ""
+    if config.replies is not None:
+        return config.replies
+    if not store.local:
+        raise WrongRequest(
+            f"{store.url} is an object store, which cannot hold the replies as they come",
+            "name a folder of this machine in synthesize.replies, and keep it: what is in it is paid for",
+        )
+    return store.path(REPLIES)
+
+
+def write_final(store: Store, recipe: "Recipe", parts: int, origin: Origin) -> int:
+    """Write final.parquet (schema `Selected`): select's decision, then that of each late stage. Returns rows kept."""
+    kept = 0
+
+    def tables() -> "Iterator[pa.Table]":
+        nonlocal kept
+        selection = RowStream(store, SELECTION)
+        try:
+            for part in range(parts):
+                table = _decided(store, recipe, part, selection)
+                kept += int(np.asarray(table["kept"]).sum())
+                yield table
+        finally:
+            selection.close()
+
+    def seal(content: str, rows: int) -> Seal:
+        more = {"identity": origin.identity, "inputs": origin.inputs}
+        return Seal(origin.fingerprint, content, str(origin.identity["stage"]), rows, more)
+
+    write_batches(store, FINAL, Selected.arrow_schema(), tables(), seal)
+    return kept
+
+
+def _decided(store: Store, recipe: "Recipe", part: int, selection: RowStream) -> "pa.Table":
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    rows: Any = None
+    for family in late_families_of(recipe):
+        found = store.read_table(part_file(family, part), ["sample_id", *EVIDENCE.names])
+        if rows is None:
+            rows = selection.take(found.num_rows)
+        gone: Any = pc.and_(rows["kept"], pc.is_valid(found["reason"]))
+        for name in ("stage", *EVIDENCE.names):
+            new = pa.scalar(stage_of(family)) if name == "stage" else found[name]
+            rows = rows.set_column(rows.column_names.index(name), name, pc.if_else(gone, new, rows[name]))
+        kept: Any = pc.and_(rows["kept"], pc.invert(gone))
+        rows = rows.set_column(rows.column_names.index("kept"), "kept", kept)
+    return rows.cast(Selected.arrow_schema())

@@ -1,0 +1,151 @@
+"""Synthesize: conversations about each sample that select kept, written by a teacher, checked, and accounted for.
+
+A sample is kept with the conversations that passed the checks; what did not pass stands beside them with its reason and
+what it cost. A sample without any is rejected, for the reason of the first that was dropped, unless the recipe says
+`require: false`.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from schemas.conversation import NOTHING_TO_SAY, NoConversation, Synthesized
+from schemas.sample import Box, Described, TextLine
+from schemas.synthesize import SynthesizeConfig
+from stages.base import Outcome, Stage
+from stages.synthesize import template
+from stages.synthesize.context import Context
+from stages.synthesize.groups import groups_of
+from stages.synthesize.negatives import Statistics
+from stages.synthesize.teacher import Asked, Teacher, TemplateTeacher, Written
+
+LANGUAGES = ("en", "zh")
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the stage knows besides a sample."""
+
+    statistics: Statistics | None = None
+    """Of the pool's labels; None: none were counted."""
+    replies: str = ""
+    """Folder of the reply cache, on this machine."""
+
+
+class Synthesize(Stage):
+    """Family `conversations`."""
+
+    name = "synthesize"
+    accepts = Described
+    emits = Synthesized
+    reasons = NoConversation
+
+    def __init__(self, config: SynthesizeConfig, known: Known | None = None) -> None:
+        super().__init__(config)
+        self._settings, self._known = config, known or Known()
+        self._teacher: Teacher | None = None
+
+    @property
+    def sees_pictures(self) -> bool:
+        """Whether a batch must have the column `image` (stored bytes)."""
+        return self._settings.teacher == "model" and self._settings.sees != "text"
+
+    @property
+    def counts_labels(self) -> bool:
+        """Whether the pool's label statistics decide what is written."""
+        return self._settings.teacher == "template" or self._settings.vocabulary == "labels"
+
+    def identity(self) -> dict[str, Any]:
+        """With the versions of the prompts that are asked for."""
+        return {**super().identity(), "prompts": prompt_versions(self._settings)}
+
+    def open(self) -> None:
+        if self._teacher is None:
+            teacher = TEACHERS[self._settings.teacher](self._settings, self._known)
+            teacher.open()
+            self._teacher = teacher
+
+    def close(self) -> None:
+        if self._teacher is not None:
+            self._teacher.close()
+            self._teacher = None
+
+    def process(self, batch: pa.Table) -> Outcome:
+        if self._teacher is None:
+            raise AssertionError("process before open")
+        return self._outcome(batch, self._teacher.write(self.asked(batch)))
+
+    def asked(self, batch: pa.Table) -> list[Asked]:
+        """What the teacher is asked, for each row of a batch (`Described`, and `image` where it sees pictures)."""
+        contexts = [self._context(row) for row in batch.select(Described.columns()).to_pylist()]
+        images: list[bytes | None] = batch["image"].to_pylist() if self.sees_pictures else []
+        groups = groups_of(contexts, self._settings.group) if "interleaved" in self._settings.kinds else {}
+        out: list[Asked] = []
+        for i, context in enumerate(contexts):
+            members = groups.get(i, ())
+            shown = tuple(images[j] for j in members or (i,)) if images else ()
+            out.append(Asked(context, tuple(contexts[j] for j in members), shown))
+        return out
+
+    def _context(self, row: dict[str, Any]) -> Context:
+        captions = [row["caption"], *(row["captions"] or ())]
+        boxes, texts = row["boxes"], row["texts"]
+        return Context(
+            sample_id=row["sample_id"],
+            width=row["original_width"] or 0,
+            height=row["original_height"] or 0,
+            captions=tuple(dict.fromkeys(c for c in captions if c and c.strip())),
+            boxes=None if boxes is None else tuple(Box(**box) for box in boxes),
+            vocabulary=self._vocabulary(),
+            texts=None if texts is None else tuple(TextLine(**line) for line in texts),
+            language=self._language(row["language"]),
+        )
+
+    def _vocabulary(self) -> frozenset[str]:
+        named = self._settings.vocabulary
+        if named != "labels":
+            return frozenset(named)
+        return frozenset(self._known.statistics.labels) if self._known.statistics else frozenset()
+
+    def _language(self, tag: str | None) -> str:
+        if self._settings.language != "caption":
+            return self._settings.language
+        primary = (tag or "").partition("-")[0].lower()
+        return primary if primary in LANGUAGES else LANGUAGES[0]
+
+    def _outcome(self, batch: pa.Table, written: Sequence[Written]) -> Outcome:
+        schema = Synthesized.arrow_schema()
+        found = [[[c.model_dump() for c in w.conversations], [d.model_dump() for d in w.dropped]] for w in written]
+        columns = [pa.array([f[i] for f in found], schema.field(i + 1).type) for i in range(2)]
+        table = pa.table([batch["sample_id"], *columns], names=schema.names)
+        gone = [self._settings.require and not w.conversations for w in written]
+        first = [w.dropped[0] if lost and w.dropped else None for lost, w in zip(gone, written, strict=True)]
+        reason = [(f.reason if f else NOTHING_TO_SAY) if lost else None for lost, f in zip(gone, first, strict=True)]
+        detail = [f"{f.kind}: {f.evidence}" if f else None for f in first]
+        return Outcome(table, pa.array(reason, pa.string()), detail=pa.array(detail, pa.string()))
+
+
+def prompt_versions(config: SynthesizeConfig) -> dict[str, int]:
+    """Kind → version of its prompt, of the kinds that a recipe asks for."""
+    if config.teacher == "template":
+        return {kind.value: template.VERSION for kind in config.template.kinds}
+    from stages.synthesize.kinds.registry import kinds_of
+
+    return {kind.name: kind.version for kind in kinds_of(config)}
+
+
+def _template(config: SynthesizeConfig, known: Known) -> Teacher:
+    return TemplateTeacher(config.template, config.checks, known.statistics)
+
+
+def _model(config: SynthesizeConfig, known: Known) -> Teacher:
+    from pathlib import Path
+
+    from stages.synthesize.model import ModelTeacher
+
+    return ModelTeacher(config, Path(known.replies))
+
+
+TEACHERS: dict[str, Callable[[SynthesizeConfig, Known], Teacher]] = {"template": _template, "model": _model}
