@@ -6,7 +6,7 @@
 Nothing here imports torch.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
@@ -19,7 +19,7 @@ from stages.ahead import ahead
 from stages.stream.decode import Decoder
 from stages.stream.members import IMAGE
 from stages.stream.sequence import Drawn, Sequence
-from stages.stream.shards import OpenShards
+from stages.stream.shards import OpenShard, OpenShards
 from stages.stream.source import Source, open_source
 from stages.stream.topology import Span, Topology, spans, stretches, topology_of_process
 
@@ -71,6 +71,40 @@ class Batch:
         return (Batch, (self.start, self.after, self.sample_id, self.source, members, self.image, self.bad))
 
 
+@dataclass(frozen=True, slots=True)
+class Located:
+    """A batch before its members are sliced."""
+
+    batch: Batch
+    """Without members."""
+    names: list[str]
+    """Of the members."""
+    shards: list[OpenShard]
+    """Each once."""
+    of: list[int]
+    """Of each sample, its place in `shards`."""
+    bounds: list[tuple[int, ...]]
+    """Of each sample, as in `OpenShard`."""
+
+    def sliced(self) -> Batch:
+        """The batch; its members are slices of the shards' maps."""
+        data = [shard.data for shard in self.shards]
+        self.batch.members = slices(self.names, [data[i] for i in self.of], list(zip(*self.bounds, strict=True)))
+        return self.batch
+
+
+def slices(names: list[str], data: list[memoryview], columns: list[Any]) -> dict[str, list[Any]]:
+    """Member → slice of each sample's `data`, None for a stop of −1.
+
+    `columns`, of whole numbers: the first member's starts, its stops, the second one's starts …
+    """
+    bounds = zip(names, columns[::2], columns[1::2], strict=True)
+    return {
+        name: [d[a:b] if b >= 0 else None for d, a, b in zip(data, starts, stops, strict=True)]
+        for name, starts, stops in bounds
+    }
+
+
 class BatchReader:
     """Iterates over the batches of one rank (and worker) from `position` on.
 
@@ -93,19 +127,29 @@ class BatchReader:
         self.seen = self.bad = 0
 
     def __iter__(self) -> Iterator[Batch]:
-        shards = OpenShards(self.sources, self.config)
         decoder = Decoder(self.config.decode) if self.config.decode is not None else None
-        wanted = spans(self.position, self.sequence.total, self.config.batch, self.topology, self.config.drop_last)
-        found = (self._read(span, drawn, shards) for span, drawn in self._expecting(self._drawn(wanted), shards))
+        located = self.located()
+        found = (each.sliced() for each in located)
         try:
             if decoder is None:
                 yield from (self._accounted(batch) for batch in found)
             else:  # one batch is decoded while the one before it is used
                 yield from (self._accounted(b) for b in ahead(lambda b: _decoded(b, decoder, self), found, threads=1))
         finally:
-            shards.close()
+            located.close()
             if decoder is not None:
                 decoder.close()
+
+    def located(self, keep_files: bool = False) -> Generator[Located]:
+        """The batches without decoding, before their members are sliced; `keep_files`: shards have their `file`."""
+        shards = OpenShards(self.sources, self.config, keep_files)
+        wanted = spans(self.position, self.sequence.total, self.config.batch, self.topology, self.config.drop_last)
+        try:
+            yield from (
+                self._locate(span, drawn, shards) for span, drawn in self._expecting(self._drawn(wanted), shards)
+            )
+        finally:
+            shards.close()
 
     def _drawn(self, wanted: Iterator[Span]) -> Iterator[tuple[Span, Drawn]]:
         """The samples of each span, several spans at once: a numpy call costs the same for 64 and for 1,000 of them."""
@@ -125,20 +169,13 @@ class BatchReader:
                 looked = span.start
             yield span, drawn
 
-    def _read(self, span: Span, drawn: Drawn, shards: OpenShards) -> Batch:
-        """The batch of a span, image bytes as stored; members are slices of the shards' maps."""
+    def _locate(self, span: Span, drawn: Drawn, shards: OpenShards) -> Located:
         keys, rows = list(zip(drawn.source.tolist(), drawn.shard.tolist(), strict=True)), drawn.row.tolist()
-        opened = {key: shards[key] for key in dict.fromkeys(keys)}
-        ids = [opened[key].sample_ids[row] for key, row in zip(keys, rows, strict=True)]
-        members: dict[str, list[Any]] = {}
-        for name in self.config.members:
-            at = {key: (shard.data, shard.starts[name], shard.stops[name]) for key, shard in opened.items()}
-            found = members[name] = []
-            for key, row in zip(keys, rows, strict=True):
-                data, starts, stops = at[key]
-                stop = stops[row]
-                found.append(data[starts[row] : stop] if stop >= 0 else None)
-        return Batch(span.start, span.after, ids, drawn.source, members)
+        place = {key: i for i, key in enumerate(dict.fromkeys(keys))}
+        opened, of = [shards[key] for key in place], [place[key] for key in keys]
+        ids = [opened[i].sample_ids[row] for i, row in zip(of, rows, strict=True)]
+        bounds = [opened[i].bounds[row] for i, row in zip(of, rows, strict=True)]
+        return Located(Batch(span.start, span.after, ids, drawn.source, {}), self.config.members, opened, of, bounds)
 
     def name_of(self, batch: Batch, i: int, why: str) -> BadSample:
         """The bad sample at index i of a batch that was just read."""

@@ -76,8 +76,8 @@ class ShardIndex:
         endings, code = [str(e) for e in coded.dictionary.to_pylist()], _ints(coded.indices)
         offset, size = _ints(offset), _ints(size)
         found = {ending: np.flatnonzero(code == i) for i, ending in enumerate(endings)}
-        of_pictures = [i for i, e in enumerate(endings) if e.rsplit(".", 1)[-1].lower() in IMAGE_ENDINGS]
-        pictures = np.flatnonzero(np.isin(code, of_pictures))
+        of_pictures = np.asarray([e.rsplit(".", 1)[-1].lower() in IMAGE_ENDINGS for e in endings], bool)
+        pictures = np.flatnonzero(of_pictures[code])
         found[IMAGE] = pictures[np.unique(row[pictures], return_index=True)[1]]
         places: dict[str, Places] = {}
         for member, at in found.items():

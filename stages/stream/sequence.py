@@ -52,7 +52,7 @@ class Sequence:
         sizes = np.asarray(self.mixture.sizes)[source]
         epoch, place = draw // sizes, draw % sizes
         shard, row = np.empty_like(place), np.empty_like(place)
-        for s, e in {(int(s), int(e)) for s, e in zip(source.tolist(), epoch.tolist(), strict=True)}:
+        for s, e in _pairs(source, epoch):
             mine = (source == s) & (epoch == e)
             shard[mine], row[mine] = self._order(s, e).locate(place[mine])
         return Drawn(source, epoch, shard, row)
@@ -85,3 +85,8 @@ class Sequence:
             if len(kept) > _ORDERS_KEPT:
                 kept.popitem(last=False)
         return kept[epoch]
+
+
+def _pairs(source: np.ndarray, epoch: np.ndarray) -> list[tuple[int, int]]:
+    """Each (source, epoch) that occurs."""
+    return [(s, int(e)) for s in np.unique(source).tolist() for e in np.unique(epoch[source == s])]

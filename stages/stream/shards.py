@@ -3,6 +3,7 @@
 import hashlib
 import mmap
 import os
+import weakref
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,30 +24,40 @@ _SPARE = 2
 """Shards kept open beyond those that are needed soon: what a batch begun before the edge of a window still reads."""
 
 
+class ShardFile:
+    """A shard's descriptor, kept beside its map for who passes it on; closed with this object at the latest."""
+
+    def __init__(self, fd: int, size: int) -> None:
+        self.fd, self.size = os.dup(fd), size
+        self.number: int | None = None
+        """By which the other side knows it, once it was passed on."""
+        self.close = weakref.finalize(self, os.close, self.fd)
+
+
 @dataclass(frozen=True, slots=True)
 class OpenShard:
     """A shard's bytes, mapped, and where the streamed samples' members lie in them.
 
-    Plain lists: reading three members of a sample here and there in numpy arrays costs several times as much.
+    Plain tuples: reading three members of a sample here and there in numpy arrays costs several times as much.
     """
 
     data: memoryview
     sample_ids: list[str]
-    starts: dict[str, list[int]]
-    stops: dict[str, list[int]]
-    """Of each member; −1: that sample has none."""
+    bounds: list[tuple[int, ...]]
+    """Of each sample: start and stop of its first member, of its second …; a stop of −1: it has none."""
+    file: ShardFile | None
 
-    @classmethod
-    def of(cls, data: memoryview, index: ShardIndex, members: Sequence[str], chosen: np.ndarray | None) -> "OpenShard":
-        """`chosen`: the rows that are streamed; None: all."""
-        rows = slice(None) if chosen is None else chosen
-        starts, stops = {}, {}
-        for member in members:
-            places = index.places(member)
-            offsets, sizes = places.offsets[rows], places.sizes[rows]
-            starts[member], stops[member] = offsets.tolist(), np.where(sizes < 0, -1, offsets + sizes).tolist()
-        ids = index.sample_ids if chosen is None else [index.sample_ids[row] for row in chosen]
-        return cls(data, ids, starts, stops)
+
+def _bounds(
+    index: ShardIndex, members: Sequence[str], rows: "np.ndarray | slice", samples: int
+) -> list[tuple[int, ...]]:
+    """Of each of the chosen rows, as `OpenShard` has them."""
+    columns: list[list[int]] = []
+    for member in members:
+        places = index.places(member)
+        offsets, sizes = places.offsets[rows], places.sizes[rows]
+        columns += [offsets.tolist(), np.where(sizes < 0, -1, offsets + sizes).tolist()]
+    return list(zip(*columns, strict=True)) if columns else [()] * samples
 
 
 class OpenShards:
@@ -55,8 +66,10 @@ class OpenShards:
     Bytes are read where they lie: members are slices of the map, which lives as long as any slice of it.
     """
 
-    def __init__(self, sources: Sequence[Source], config: StreamConfig) -> None:
+    def __init__(self, sources: Sequence[Source], config: StreamConfig, keep_files: bool = False) -> None:
+        """`keep_files`: shards have their `file`."""
         remote = config.remote
+        self._keep_files = keep_files
         self._sources, self._check, self._members = sources, config.check, config.members
         self._fetchers = [None if s.tars.local else _fetcher(s.tars, remote, self._check) for s in sources]
         self._index_fetchers = [None if s.indexes.local else _fetcher(s.indexes, remote, True) for s in sources]
@@ -107,6 +120,7 @@ class OpenShards:
             if size != facts.bytes:
                 raise WrongData(f"{name} has {size} bytes, its manifest says {facts.bytes}", _REMEDY)
             data = memoryview(mmap.mmap(fd, size, prot=mmap.PROT_READ))
+            file = ShardFile(fd, size) if self._keep_files else None
         finally:
             os.close(fd)
         if self._check and fetcher is None and not source.checked[key[1]]:
@@ -114,7 +128,11 @@ class OpenShards:
             if found != facts.sha256:
                 raise WrongData(f"{name} has sha256 {found[:12]}…, its manifest says {facts.sha256[:12]}…", _REMEDY)
             source.checked.set(key[1])
-        return OpenShard.of(data, index, self._members, None if source.rows is None else source.rows[key[1]])
+        ids, rows = index.sample_ids, slice(None)
+        if source.rows is not None:
+            rows = source.rows[key[1]]
+            ids = [ids[row] for row in rows]
+        return OpenShard(data, ids, _bounds(index, self._members, rows, len(ids)), file)
 
 
 def _fetcher(store: "Store", config: RemoteConfig, check: bool) -> "Fetcher":

@@ -1,7 +1,6 @@
 """A dataset as the stream sees it: a list of shards with their hashes, and, one shard at a time, what is in them."""
 
 import hashlib
-import io
 import json
 import mmap
 import posixpath
@@ -90,7 +89,8 @@ class Source:
         data = self.indexes.read_bytes(facts.index.path) if read is None else read(facts.index)
         if hashlib.sha256(data).hexdigest() != facts.index.sha256:
             raise _wrong_index(self, facts, "is not the file that the manifest names")
-        table = pq.ParquetFile(io.BytesIO(data)).read()  # read_table would import pyarrow.dataset: over a second
+        # read_table would import pyarrow.dataset: over a second; threads cost more than they save for a file so small
+        table = pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)
         found = ShardIndex.of_build(table) if self._of_build else ShardIndex.of_folder(table)
         if len(found) != facts.samples:
             raise _wrong_index(self, facts, f"lists {len(found)} samples, the manifest {facts.samples}")

@@ -8,6 +8,7 @@
 A state taken after a whole step is that of the whole run: any number of ranks and workers may go on from it.
 """
 
+import resource
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, cast
@@ -17,6 +18,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from schemas.stream import StreamConfig
 from stages.stream.batches import Batch, BatchReader
+from stages.stream.references import Sender
 from stages.stream.report import SourceReport, drawn
 from stages.stream.sequence import Sequence
 from stages.stream.source import Source, open_source
@@ -47,7 +49,11 @@ class Stream(IterableDataset[Batch]):
         topology, info = self._topology or topology_of_process(), get_worker_info()
         if info is not None:
             topology = replace(topology, worker=info.id, workers=info.num_workers)
-        for batch in BatchReader(self.config, topology, self.position, self.sources):
+        reader = BatchReader(self.config, topology, self.position, self.sources)
+        if info is not None and self.config.decode is None:
+            yield from _travelling(reader)
+            return
+        for batch in reader:
             if batch.image is not None:
                 batch.image = torch.from_numpy(batch.image)
             if info is None:
@@ -81,3 +87,20 @@ class Stream(IterableDataset[Batch]):
     def report(self, position: int | None = None) -> list[SourceReport]:
         """What was drawn of each source up to a position, beside what was asked for."""
         return drawn(self.sequence, self.position if position is None else position)
+
+
+def _travelling(reader: BatchReader) -> Iterator[Batch]:
+    """What arrives as the reader's batches in the training process, where nothing is decoded here."""
+    if not _may_refer(reader):
+        yield from (cast(Batch, Travelling(batch)) for batch in reader)
+        return
+    sender = Sender()
+    for located in reader.located(keep_files=True):
+        found = sender.references(located)
+        yield cast(Batch, Travelling(located.sliced()) if found is None else found)
+
+
+def _may_refer(reader: BatchReader) -> bool:
+    """Whether the training process may hold the files that all workers have open, two windows of each source."""
+    most = 2 * reader.config.window * len(reader.sources) * reader.topology.workers
+    return most <= resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2

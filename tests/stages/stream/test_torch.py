@@ -1,5 +1,6 @@
 """The stream inside torch's DataLoader and inside Ray Train."""
 
+import errno
 import mmap
 from pathlib import Path
 
@@ -25,15 +26,21 @@ def test_a_stock_dataloader_gives_the_sequence(make_build: MakeBuild, workers: i
 
 @pytest.mark.parametrize("shared_from", [0, 1 << 30])
 def test_members_travel_whole(make_build: MakeBuild, monkeypatch: pytest.MonkeyPatch, shared_from: int) -> None:
+    """Where files cannot be passed on."""
     from stages.stream import travel
 
     monkeypatch.setattr(travel, "_SHARED_FROM", shared_from)
     monkeypatch.setattr(travel, "_PIECES", 5)
+    monkeypatch.setattr("socket.send_fds", full)
     settings = config(make_build(samples=30), members=["image", "txt", "cls"])
     here = [as_bytes(batch) for batch in BatchReader(settings)]
     batches = list(Stream(settings).loader(2))  # all held at once
     assert [as_bytes(batch) for batch in batches] == here
     assert isinstance(batches[0].members["image"][0].obj, mmap.mmap if shared_from == 0 else bytes)
+
+
+def full(*_: object) -> None:
+    raise OSError(errno.ETOOMANYREFS, "Too many references")
 
 
 def as_bytes(batch: Batch) -> dict[str, list[bytes | None]]:
