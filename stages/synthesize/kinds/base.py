@@ -4,7 +4,7 @@ A kind is one file with one class, and one line in registry.py. `version` change
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
@@ -107,7 +107,11 @@ class Kind(ABC):
 
     def question(self, task: Task) -> str:
         """The user message."""
-        return subject(task.contexts, task)
+        return subject(task, self.certain(task))
+
+    def certain(self, task: Task) -> Sequence[str]:
+        """Lines that this kind adds to what is told of a picture."""
+        return ()
 
     def messages(self, task: Task) -> list[Message]:
         """System, examples, and the task's own. Pictures are put in by whoever has them."""
@@ -124,28 +128,30 @@ class Kind(ABC):
         return strict_schema(self.reply)
 
 
-def subject(contexts: Sequence[Context], task: Task) -> str:
-    """The contexts as symbols, numbered where there are several."""
-    zh = task.language == "zh"
+def subject(task: Task, more: Sequence[str] = ()) -> str:
+    """The contexts as symbols, numbered where there are several. `more`: lines about a single one."""
+    zh, several = task.language == "zh", len(task.contexts) > 1
     if not task.told:
-        return "请看图。" if zh else "Look at the picture." if len(contexts) == 1 else "Look at the pictures."
-    if len(contexts) == 1:
-        return symbols.described(contexts[0])
+        return "请看图。" if zh else "Look at the pictures." if several else "Look at the picture."
+    if not several:
+        return symbols.described(task.context, more)
     word = "图片" if zh else "Picture"
-    return "\n\n".join(f"{word} {i}:\n{symbols.described(c)}" for i, c in enumerate(contexts, 1))
+    return "\n\n".join(f"{word} {i}:\n{symbols.described(c)}" for i, c in enumerate(task.contexts, 1))
 
 
-def talk(kind: Kind, exchanges: Sequence[Exchange], task: Task, **more: Any) -> Draft:
-    """A draft of questions and answers. Evidence that names nothing the teacher was told is left out."""
+def talk(kind: Kind, exchanges: Sequence[Exchange], task: Task, absent: Iterable[str] = ()) -> Draft:
+    """A draft of questions and answers. Evidence that names nothing the teacher was told is left out; `absent`: labels
+    that it was told are not there."""
     if not exchanges:
         raise Unfit("no question and no answer")
-    known = symbols.named(task.context) if task.told and len(task.contexts) == 1 else frozenset()
+    known = symbols.named(task.context) if task.told and len(task.contexts) == 1 else frozenset[str]()
+    known |= {f"absent:{label}" for label in absent}
     turns: list[tuple[str, str]] = []
     evidence: list[tuple[str, ...]] = []
     for exchange in exchanges:
         turns += [("user", exchange.question), ("assistant", exchange.answer)]
         evidence += [(), tuple(dict.fromkeys(name for name in exchange.evidence if name in known))]
-    return Draft(kind=kind.name, turns=tuple(turns), language=task.language, evidence=tuple(evidence), **more)
+    return Draft(kind=kind.name, turns=tuple(turns), language=task.language, evidence=tuple(evidence))
 
 
 def _has(need: Need, context: Context, task: Task) -> bool:

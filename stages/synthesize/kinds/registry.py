@@ -7,14 +7,30 @@ from schemas.errors import WrongRequest
 from schemas.synthesize import SynthesizeConfig
 from stages.synthesize.kinds.base import Kind, Need
 from stages.synthesize.kinds.conversation import Conversation
+from stages.synthesize.kinds.counting import Counting
 from stages.synthesize.kinds.detail import Detail
+from stages.synthesize.kinds.grounded import Grounded
+from stages.synthesize.kinds.interleaved import Interleaved
+from stages.synthesize.kinds.preference import Preference
 from stages.synthesize.kinds.reasoning import Reasoning
+from stages.synthesize.kinds.recaption import Recaption
+from stages.synthesize.kinds.relation import Relation
+from stages.synthesize.kinds.text import Text
+from stages.synthesize.kinds.vqa import Vqa
 
 KINDS: Mapping[str, Kind] = MappingProxyType(
     {
         "conversation": Conversation(),
         "detail": Detail(),
         "reasoning": Reasoning(),
+        "vqa": Vqa(),
+        "text": Text(),
+        "counting": Counting(),
+        "relation": Relation(),
+        "grounded": Grounded(),
+        "recaption": Recaption(),
+        "interleaved": Interleaved(),
+        "preference": Preference(),
     }
 )
 USUAL = ("conversation", "detail", "reasoning")

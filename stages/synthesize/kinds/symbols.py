@@ -33,11 +33,13 @@ OPEN, CLOSE = "<data>", "</data>"
 _ESCAPED = str.maketrans({c: f"\\u{ord(c):04x}" for c in "<>[]`"})
 
 
-def described(context: Context) -> str:
-    """The fenced block. What nobody looked for is not in it; where somebody looked and found nothing, that is."""
+def described(context: Context, more: Sequence[str] = ()) -> str:
+    """The fenced block. What nobody looked for is not in it; where somebody looked and found nothing, that is.
+
+    `more`: lines at its end; what they hold of strangers' text is spelt by `quoted`."""
     lines = [f"caption: {quoted(text)}" for text in captions(context)]
     lines += _boxes(context) + _texts(context)
-    return "\n".join([OPEN, *lines, CLOSE])
+    return "\n".join([OPEN, *lines, *more, CLOSE])
 
 
 def named(context: Context) -> frozenset[str]:
@@ -53,9 +55,14 @@ def captions(context: Context) -> list[str]:
 
 def shown_boxes(context: Context) -> list[int]:
     """Indexes, in the sample's order, of the boxes that are told: labelled, inside the picture, the largest."""
-    corners = {i: region(box, context) for i, box in enumerate(context.boxes or ()) if plain(box.label, LABEL_MOST)}
-    areas = {i: (c[2] - c[0]) * (c[3] - c[1]) for i, c in corners.items() if c is not None}
+    areas = _areas(context)
     return sorted(sorted(areas, key=lambda i: (-areas[i], i))[:BOXES_MOST])
+
+
+def _areas(context: Context) -> dict[int, float]:
+    """Index → share of the picture, of the boxes that could be told."""
+    corners = {i: region(box, context) for i, box in enumerate(context.boxes or ()) if plain(box.label, LABEL_MOST)}
+    return {i: (c[2] - c[0]) * (c[3] - c[1]) for i, c in corners.items() if c is not None}
 
 
 def shown_texts(context: Context) -> list[int]:
@@ -105,7 +112,7 @@ def _boxes(context: Context) -> list[str]:
     told = list(dict.fromkeys(labels.values()))
     if told:
         lines.append("number of boxes: " + ", ".join(f"{quoted(label)} {number[label]}" for label in told))
-    left = sum(1 for box in context.boxes if box.label) - len(shown)
+    left = len(_areas(context)) - len(shown)
     return [*lines, f"{left} smaller ones are not listed"] if left > 0 else lines
 
 
