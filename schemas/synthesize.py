@@ -82,6 +82,8 @@ class BatchConfig(StageConfig):
 
     requests: Annotated[int, RUNTIME, Field(ge=1, le=50_000)] = 10_000
     """In one batch; OpenAI takes 50,000 and 200 MB at most."""
+    bytes: Annotated[int, RUNTIME, Field(ge=1024, le=200_000_000)] = 200_000_000
+    """In one batch's file."""
     poll_s: Annotated[float, RUNTIME, Field(gt=0)] = 30.0
     """Seconds between looks."""
     wait_s: Annotated[float, RUNTIME, Field(ge=0)] = 90_000.0

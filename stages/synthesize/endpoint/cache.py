@@ -117,6 +117,16 @@ class ReplyCache:
         finally:
             fcntl.flock(self._lock, fcntl.LOCK_UN)
 
+    def living(self, writer: str) -> bool:
+        """Whether this writer's process holds its log still."""
+        path = self.folder / f"{writer}.log"
+        if writer == self.writer:
+            return True
+        if not path.exists():
+            return False
+        with path.open("rb") as file:
+            return not _free(file.fileno())
+
     def refresh(self) -> None:
         """Takes in what other writers appended since the last time."""
         changed = self.folder.stat().st_mtime_ns

@@ -20,6 +20,7 @@ from stages.synthesize.endpoint.pace import CircuitOpen, Pace, Ticket, Verdict
 from stages.synthesize.endpoint.quota import quota_wait
 from stages.synthesize.endpoint.trouble import Trouble
 from stages.synthesize.endpoint.wire import (
+    PATHS,
     Answer,
     Failure,
     FailureReason,
@@ -94,7 +95,7 @@ class Endpoint:
             found = self.budget.cache.get(key)
             if found is not None:
                 self.counts.hits += 1
-                return self._outcome(found, cached=True)
+                return told(found, True, self.budget)
             other = self._asking.get(key)
             if other is None:
                 break
@@ -214,7 +215,7 @@ class Endpoint:
         limit = self.config.timing.request_s
         try:
             async with asyncio.timeout(limit):
-                data, headers = await exchange(self._client, sent, made.attempt)
+                data, headers = await exchange(self._client, PATHS[self.config.api], sent, made.attempt)
         except TimeoutError:
             return Trouble(FailureReason.timeout, f"no whole reply in {limit:g} s", Verdict.overload), 0.0
         except openai.APIConnectionError as error:
@@ -225,7 +226,7 @@ class Endpoint:
             trouble = self._status(error, made)
             wait = trouble.wait or 0.0
             return trouble, max(wait, quota_wait(error.response.headers, 0) if trouble.wait is None else 0.0)
-        met = read(data)
+        met = read(data, self.config.api)
         wait = quota_wait(headers, made.tokens.total, self.pace.begun - ticket.number - 1)
         if isinstance(met, Answer):
             return met, wait
@@ -249,7 +250,7 @@ class Endpoint:
         if request.schema is not None:
             self._learn(mode)
         await self.budget.cache.durable()
-        return self._outcome(record, cached=False)
+        return told(record, False, self.budget)
 
     def _weaker(self, mode: Structured) -> Structured | None:
         from stages.synthesize.endpoint.transport import weaker
@@ -262,19 +263,21 @@ class Endpoint:
         if self._mode not in self._accepted and _rank(mode) > _rank(self._mode):
             self._mode = mode
 
-    def _outcome(self, record: Record, cached: bool) -> Reply | Failure:
-        usage = Tokens(*record["use"])
-        if record["finish"] == "content_filter":
-            return Failure(FailureReason.content_filter, one_line(f"finish_reason=content_filter: {record['text']}"))
-        return Reply(
-            text=record["text"],
-            finish_reason=record["finish"],
-            usage=usage,
-            cached=cached,
-            cost=self.budget.money(usage),
-            refused=record["refused"],
-            counted=record["counted"],
-        )
+
+def told(record: Record, cached: bool, budget: Budget) -> Reply | Failure:
+    """What the cache holds, as the caller gets it."""
+    usage = Tokens(*record["use"])
+    if record["finish"] == "content_filter":
+        return Failure(FailureReason.content_filter, one_line(f"finish_reason=content_filter: {record['text']}"))
+    return Reply(
+        text=record["text"],
+        finish_reason=record["finish"],
+        usage=usage,
+        cached=cached,
+        cost=budget.money(usage),
+        refused=record["refused"],
+        counted=record["counted"],
+    )
 
 
 def _rank(mode: Structured) -> int:

@@ -7,6 +7,7 @@ and counts against the caps with its upper bound. `spent` is exact; `open` is wh
 """
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
@@ -32,6 +33,8 @@ class Account:
     def fold(self, record: Record) -> None:
         """One record of the log."""
         kind, attempt = record["t"], record["n"]
+        if kind == "batch":
+            return
         if kind == "ask":
             self.open[attempt] = (record["tok"], record["pico"])
             self.open_tokens += record["tok"]
@@ -69,10 +72,24 @@ class Refusal(StrEnum):
 class Budget:
     """Caps over one folder of records, shared by all processes that use it. `cache`: the replies in it."""
 
-    def __init__(self, config: EndpointConfig, folder: Path) -> None:
+    def __init__(
+        self,
+        config: EndpointConfig,
+        folder: Path,
+        also: Callable[[Record], None] | None = None,
+        discount: Decimal = Decimal(1),
+    ) -> None:
+        """`also`: another fold of the same records. `discount`: the share of the table's prices that is paid."""
         self.account = Account()
-        self.cache = ReplyCache(folder, self.account.fold, config.fsync)
+
+        def both(record: Record) -> None:
+            self.account.fold(record)
+            if also is not None:
+                also(record)
+
+        self.cache = ReplyCache(folder, both, config.fsync)
         self._prices = config.prices
+        self._discount = discount
         self._tokens_cap = config.caps.tokens
         self._pico_cap = None if config.caps.money is None else int(config.caps.money * PICO)
         self._flying: dict[str, Reservation] = {}
@@ -91,11 +108,14 @@ class Budget:
 
     def money(self, usage: Tokens) -> Decimal:
         """What a usage costs at the recipe's prices."""
-        return Decimal(self._prices.pico(usage.prompt, usage.completion, usage.cached)) / PICO
+        return Decimal(self._pico(usage)) / PICO
 
-    def reserve(self, key: str, most: Tokens) -> Reservation | Refusal:
-        """Room for a request that takes at most `most`; recorded before this returns."""
-        pico = self._prices.pico(most.prompt, most.completion)
+    def _pico(self, usage: Tokens) -> int:
+        return int(self._prices.pico(usage.prompt, usage.completion, usage.cached) * self._discount)
+
+    def reserve(self, key: str, most: Tokens, more: Record | None = None) -> Reservation | Refusal:
+        """Room for a request that takes at most `most`; recorded, with `more`, before this returns."""
+        pico = self._pico(most)
         with self.cache.locked():
             self.cache.refresh()
             if key in self.cache:
@@ -104,9 +124,14 @@ class Budget:
                 return self._refusal(most.total, pico)
             self._begun += 1
             made = Reservation(f"{self.cache.writer}-{self._begun}", key, most, pico)
-            self.cache.append({"t": "ask", "n": made.attempt, "k": key, "tok": most.total, "pico": pico})
+            ask: Record = {"t": "ask", "n": made.attempt, "k": key, "tok": most.total, "pico": pico}
+            self.cache.append({**ask, **(more or {})})
         self._flying[made.attempt] = made
         return made
+
+    def resume(self, made: Reservation) -> None:
+        """A dead run's request, which this one settles."""
+        self._flying[made.attempt] = made
 
     def _fits(self, tokens: int, pico: int, less_tokens: int, less_pico: int) -> bool:
         at = self.account
@@ -136,14 +161,14 @@ class Budget:
             "refused": answer.refused,
             "counted": answer.usage is not None,
             "use": [usage.prompt, usage.completion, usage.cached],
-            "pico": self._prices.pico(usage.prompt, usage.completion, usage.cached),
+            "pico": self._pico(usage),
         }
         self._settle(made, record)
         return record
 
     def spend(self, made: Reservation, usage: Tokens) -> None:
         """Paid, and nothing worth keeping came."""
-        pico = self._prices.pico(usage.prompt, usage.completion, usage.cached)
+        pico = self._pico(usage)
         use = [usage.prompt, usage.completion, usage.cached]
         self._settle(made, {"t": "spent", "n": made.attempt, "use": use, "pico": pico})
 

@@ -16,8 +16,8 @@ from stages.synthesize.endpoint.lanes import Lanes
 from stages.synthesize.endpoint.pace import Verdict
 from stages.synthesize.endpoint.quota import asked_wait
 from stages.synthesize.endpoint.trouble import Trouble
+from stages.synthesize.endpoint.wire import PATHS, one_line
 from stages.synthesize.endpoint.wire import FailureReason as R
-from stages.synthesize.endpoint.wire import one_line
 
 
 class TooLarge(Exception):
@@ -41,15 +41,18 @@ class _Capped(httpx2.AsyncByteStream):
         await self._stream.aclose()
 
 
-def connect(config: EndpointConfig, key: str) -> openai.AsyncOpenAI:
-    """The client: no retries of its own, no redirects (they would carry the key), no compressed bodies (bombs)."""
+def connect(config: EndpointConfig, key: str, most: int = 0) -> openai.AsyncOpenAI:
+    """The client: no retries of its own, no redirects (they would carry the key), no compressed bodies (bombs).
+
+    `most`: bytes of one body, instead of the config's."""
     timing = config.timing
 
     async def cap(response: httpx2.Response) -> None:
         encoding = response.headers.get("content-encoding", "identity").lower()
         if encoding != "identity":
             raise TooLarge(f"the body is {encoding[:20]}-encoded, though identity was asked for")
-        response.stream = _Capped(response.stream, config.reply_bytes_most)  # pyright: ignore[reportArgumentType]
+        stream = _Capped(response.stream, most or config.reply_bytes_most)  # pyright: ignore[reportArgumentType]
+        response.stream = stream
 
     http = httpx2.AsyncClient(
         timeout=httpx2.Timeout(timing.request_s, connect=timing.connect_s, pool=None),
@@ -111,7 +114,7 @@ def _refuse(error: openai.APIStatusError, config: EndpointConfig, said: str) -> 
         )
     if status in (404, 405) or 300 <= status < 400:
         raise WrongRequest(
-            f"{config.base_url}/chat/completions answered {said}",
+            f"{config.base_url}{PATHS[config.api]} answered {said}",
             "correct base_url; most servers want it to end in /v1",
         )
 
@@ -123,7 +126,9 @@ def _filtered(error: openai.APIStatusError) -> bool:
 
 def _about_format(error: openai.APIStatusError) -> bool:
     text = f"{error.param} {error.message}".lower()
-    return any(word in text for word in ("response_format", "json_schema", "json_object", "structured output"))
+    return any(
+        word in text for word in ("response_format", "json_schema", "json_object", "structured output", "text.format")
+    )
 
 
 def weaker(mode: Structured) -> Structured | None:
@@ -131,9 +136,11 @@ def weaker(mode: Structured) -> Structured | None:
     return {Structured.json_schema: Structured.json_object, Structured.json_object: Structured.none}.get(mode)
 
 
-async def exchange(client: openai.AsyncOpenAI, sent: dict[str, Any], attempt: str) -> tuple[bytes, httpx2.Headers]:
+async def exchange(
+    client: openai.AsyncOpenAI, path: str, sent: dict[str, Any], attempt: str
+) -> tuple[bytes, httpx2.Headers]:
     """One request, no retry: the body's bytes and the headers. Raises openai's errors and TooLarge."""
     headers = {"X-Client-Request-Id": attempt}
     # Not chat.completions.create: it walks the body against its types first, a tenth of the CPU a request takes.
-    found = await client.post("/chat/completions", cast_to=httpx2.Response, body=sent, options={"headers": headers})
+    found = await client.post(path, cast_to=httpx2.Response, body=sent, options={"headers": headers})
     return found.content, found.headers

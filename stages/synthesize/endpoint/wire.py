@@ -13,6 +13,7 @@ from typing import Any
 from schemas.conversation import FailureReason
 from schemas.endpoint import EndpointConfig, Structured
 
+PATHS = {"chat": "/chat/completions", "responses": "/responses"}
 TOKENS_MOST = 2**31 - 1
 """A usage above this (the schema's int32) is a lie."""
 
@@ -99,12 +100,14 @@ def request_key(request: Request, config: EndpointConfig) -> str:
         "schema": request.schema,
         "schema_name": request.schema_name if request.schema is not None else None,
     }
+    if config.api != "chat":
+        parts["api"] = config.api
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def body(request: Request, config: EndpointConfig, mode: Structured) -> dict[str, Any]:
-    """The arguments of `chat.completions.create`. `mode` is never auto."""
+    """The body of `config.api`'s path. `mode` is never auto."""
     messages = [dict(m) for m in request.messages]
     seed = config.seed if request.seed is None else request.seed
     sent: dict[str, Any] = {
@@ -125,7 +128,12 @@ def body(request: Request, config: EndpointConfig, mode: Structured) -> dict[str
             if mode is Structured.json_object:
                 sent["response_format"] = {"type": "json_object"}
     sent["messages"] = messages
-    return {k: v for k, v in sent.items() if v is not None}
+    sent = {k: v for k, v in sent.items() if v is not None}
+    if config.api == "responses":
+        from stages.synthesize.endpoint.responses import to_responses
+
+        return to_responses(sent)
+    return sent
 
 
 def prompt_tokens_most(messages: Iterable[Mapping[str, Any]], schema: Mapping[str, Any] | None, image: int) -> int:
@@ -148,14 +156,23 @@ def _text_tokens(text: str) -> int:
     return plain // 3 + rest + 1
 
 
-def read(data: bytes) -> Answer | Unreadable:
-    """A chat completion from an HTTP body. Raises nothing."""
+def read(data: bytes, api: str = "chat") -> Answer | Unreadable:
+    """A chat completion, or a response, from an HTTP body. Raises nothing."""
     try:
         found = json.loads(data)
     except (ValueError, RecursionError) as error:
         return Unreadable(FailureReason.invalid_json, one_line(f"{type(error).__name__}: {error}; {data[:80]!r}"))
     if not isinstance(found, dict):
         return Unreadable(FailureReason.malformed, f"the body is a JSON {type(found).__name__}")
+    return read_object(found, api)
+
+
+def read_object(found: dict[str, Any], api: str) -> Answer | Unreadable:
+    """The same from parsed JSON, as a batch's lines hold it."""
+    if api == "responses":
+        from stages.synthesize.endpoint.responses import read_response
+
+        return read_response(found)
     usage = _usage(found.get("usage"))
     if "choices" not in found and found.get("error"):  # OpenRouter and others send errors under status 200
         return Unreadable(FailureReason.server_error, one_line(f"200 with error {found['error']}"), usage)
@@ -180,10 +197,10 @@ def _choice(choice: dict[str, Any], usage: Tokens | None) -> Answer | Unreadable
         return Unreadable(FailureReason.malformed, f"content is a {type(text).__name__}", usage)
     if not text and finish != "content_filter":
         return Unreadable(FailureReason.empty_choices, f"the first choice is empty; finish_reason={finish[:40]}", usage)
-    return Answer(_clean(text), _clean(finish)[:40], refused, usage)
+    return Answer(clean(text), clean(finish)[:40], refused, usage)
 
 
-def _clean(text: str) -> str:
+def clean(text: str) -> str:
     """Lone surrogates, which JSON can spell and UTF-8 cannot, become U+FFFD."""
     return text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
 
@@ -191,17 +208,20 @@ def _clean(text: str) -> str:
 def _usage(found: Any) -> Tokens | None:
     if not isinstance(found, dict):
         return None
-    details = found.get("prompt_tokens_details")
+    return count_tokens(found.get("prompt_tokens"), found.get("completion_tokens"), found.get("prompt_tokens_details"))
+
+
+def count_tokens(prompt: Any, completion: Any, details: Any) -> Tokens | None:
+    """A usage as told; None where it cannot be one."""
     cached = details.get("cached_tokens") if isinstance(details, dict) else 0
-    counts = [found.get("prompt_tokens"), found.get("completion_tokens")]
-    for count in counts:
+    for count in (prompt, completion):
         if not isinstance(count, int) or isinstance(count, bool) or not 0 <= count <= TOKENS_MOST:
             return None
     if not isinstance(cached, int) or isinstance(cached, bool) or cached < 0:
         cached = 0
-    return Tokens(counts[0], counts[1], min(cached, counts[0]))  # pyright: ignore[reportArgumentType]
+    return Tokens(prompt, completion, min(cached, prompt))
 
 
 def one_line(text: str) -> str:
     """Evidence: printable, one line, at most 300 characters."""
-    return " ".join(_clean(text).split())[:300]
+    return " ".join(clean(text).split())[:300]

@@ -40,6 +40,20 @@ def completion(text: str, finish: str = "stop", **message: Any) -> bytes:
     return json.dumps(found).encode()
 
 
+def response(text: str, status: str = "completed", why: str | None = None, **more: Any) -> bytes:
+    """The same as a response object, with a reasoning item before the message."""
+    usage = {
+        "input_tokens": PROMPT,
+        "output_tokens": COMPLETION,
+        "input_tokens_details": {"cached_tokens": CACHED},
+    }
+    parts = [{"type": "output_text", "text": text, "annotations": []}] if text else []
+    output = [{"type": "reasoning", "summary": []}, {"type": "message", "role": "assistant", "content": parts}]
+    details = {"reason": why} if why else None
+    found = {"id": "r", "object": "response", "status": status, "output": output, "usage": usage, **more}
+    return json.dumps({**found, "incomplete_details": details, "error": more.get("error")}).encode()
+
+
 def error(status: int, message: str, **more: Any) -> Do:
     """An error as OpenAI words it; `headers` aside, `more` goes into the error object."""
     headers = more.pop("headers", {})
@@ -54,6 +68,7 @@ class Seen:
     attempt: str
     sent: dict[str, Any]
     headers: dict[str, str]
+    path: str = ""
     delivered: bool = False
 
 
@@ -110,8 +125,13 @@ class Server:
     async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         headers = {k.lower(): v.strip() for k, _, v in (line.partition(":") for line in head[1:] if line)}
-        sent = json.loads(await reader.readexactly(int(headers.get("content-length", 0))) or b"{}")
-        seen = Seen(sent["messages"][-1]["content"], headers.get("x-client-request-id", ""), sent, headers)
+        data = await reader.readexactly(int(headers.get("content-length", 0)))
+        method, path, _ = head[0].split(" ", 2)
+        if not path.endswith(("/chat/completions", "/responses")):
+            return await self._answer(self.other(method, path, headers, data), None, writer)
+        sent = json.loads(data or b"{}")
+        last = (sent.get("messages") or sent["input"])[-1]
+        seen = Seen(last["content"], headers.get("x-client-request-id", ""), sent, headers, path)
         self.seen.append(seen)
         self.in_flight += 1
         self.most = max(self.most, self.in_flight)
@@ -122,7 +142,7 @@ class Server:
         finally:
             self.in_flight -= 1
 
-    async def _answer(self, do: Do, seen: Seen, writer: asyncio.StreamWriter) -> bool:
+    async def _answer(self, do: Do, seen: Seen | None, writer: asyncio.StreamWriter) -> bool:
         if do.reset:
             writer.transport.abort()
             return False
@@ -134,5 +154,11 @@ class Server:
         for _ in range(do.repeat):
             writer.write(data[: do.cut])
             await writer.drain()
-        seen.delivered = do.cut is None and do.repeat == 1 and do.status == 200
-        return seen.delivered or (do.status != 200 and do.cut is None)
+        whole = do.cut is None and do.repeat == 1
+        if seen is not None:
+            seen.delivered = whole and do.status == 200
+        return whole
+
+    def other(self, method: str, path: str, headers: dict[str, str], data: bytes) -> Do:
+        """Any other path."""
+        return Do(404, b"{}")
