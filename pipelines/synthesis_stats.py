@@ -88,7 +88,8 @@ def synthesis_summary(store: Store) -> Synthesis | None:
     for table in ahead(lambda name: store.read_table(name, columns), files.values()):
         asked = table["conversations"].drop_null()
         summary.samples += len(asked)
-        summary.with_conversation += pc.sum(pc.greater(pc.list_value_length(asked), pa.scalar(0))).as_py() or 0
+        some: Any = pc.greater(pc.list_value_length(asked), pa.scalar(0))
+        summary.with_conversation += pc.sum(some).as_py() or 0
         for of in _SAID:
             for group in _grouped(table[of]):
                 _count(lines[group["teacher"], group["kind"]], group)
@@ -177,31 +178,31 @@ def _grouped(lists: pa.ChunkedArray) -> Iterable[dict[str, Any]]:
     said: Any = pa.chunked_array([chunk.flatten() for chunk in lists.chunks], lists.type.value_type)  # pyright: ignore
     names = {lists.type.value_type.field(i).name for i in range(lists.type.value_type.num_fields)}
     nothing = pa.nulls(len(said), pa.string())
-    usage = [pc.fill_null(pc.struct_field(said, ["usage", name]), 0) for name in ("prompt_tokens", "completion_tokens")]
-    cost: Any = pc.fill_null(pc.struct_field(said, ["usage", "cost"]), 0.0)
+    tokens = [pc.struct_field(said, ["usage", name]) for name in ("prompt_tokens", "completion_tokens")]
+    cost: Any = pc.struct_field(said, ["usage", "cost"])
     table = pa.table(
         {
             **{key: pc.struct_field(said, key) if key in names else nothing for key in _KEYS},
-            "prompt_tokens": usage[0],
-            "completion_tokens": usage[1],
+            "prompt_tokens": tokens[0],
+            "completion_tokens": tokens[1],
             "pico": pc.cast(pc.round(pc.multiply(cost, float(PICO))), pa.int64()),
         }
     )
-    sums = [(name, "sum") for name in _SUMS]
-    return table.group_by(_KEYS).aggregate([*sums, ([], "count_all")]).to_pylist()
+    sums: Any = [*((name, "sum") for name in _SUMS), ([], "count_all")]
+    return table.group_by(_KEYS).aggregate(sums).to_pylist()
 
 
 def _count(line: KindLine, group: dict[str, Any]) -> None:
     number, reason = group["count_all"], group["reason"]
-    line.prompt_tokens += group["prompt_tokens_sum"]
-    line.completion_tokens += group["completion_tokens_sum"]
-    line.pico += group["pico_sum"]
+    line.prompt_tokens += group["prompt_tokens_sum"] or 0  # null: none of them has a usage
+    line.completion_tokens += group["completion_tokens_sum"] or 0
+    line.pico += group["pico_sum"] or 0
     if reason is None:
         line.kept += number
         line.repaired += number if group["repaired"] else 0
     else:
         line.dropped[reason] += number
-        line.pico_dropped += group["pico_sum"]
+        line.pico_dropped += group["pico_sum"] or 0
 
 
 def _add(whole: KindLine, line: KindLine) -> None:
