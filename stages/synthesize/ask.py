@@ -43,7 +43,7 @@ def _of(index: int, asked: Asked, kinds: Sequence[Kind], config: SynthesizeConfi
     seeing = config.sees != "text"
     for kind in kinds:
         if kind.needs is Need.group:
-            contexts, images = asked.group, asked.images
+            contexts, images = asked.group, asked.images or (None,) * len(asked.group)
         else:
             contexts, images = (asked.context,), (_own(asked),)
         if len(contexts) < (2 if kind.needs is Need.group else 1):

@@ -3,6 +3,9 @@
 All requests of a batch go out at once, bounded by the endpoint's own limits; what comes back is put in the order of
 samples and kinds, so that the bytes depend on the replies and not on when they came. With `repair`, what fails is asked
 for once more, with the finding; what passed the first time stays.
+
+Samples whose requests are the very same (the same caption, nothing else known) share one reply, paid once; each of them
+tells what it took, so that a sample's bytes do not depend on its neighbours.
 """
 
 import os
