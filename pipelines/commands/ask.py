@@ -1,0 +1,111 @@
+"""`verify`, `stats`, `sql`, `whatif`, `explain`: what asks a build."""
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from pipelines.terminal import BuildArg, JsonFlag, built, emit, show
+
+
+def verify(build: BuildArg, as_json: JsonFlag = False) -> None:
+    """Recompute every count and hash of a build; ends with 1 when something is not as it should be.
+
+    Example: pairmill verify builds/demo
+    """
+    from pipelines.verify import verify as run
+
+    report = run(built(build))
+    if as_json:
+        emit(report.as_json())
+    else:
+        for finding in report.findings:
+            typer.echo(f"{finding.file}: {finding.what}")
+        typer.echo(
+            f"{'ok' if report.ok else 'NOT OK'}: {report.inputs:,} inputs = {report.kept:,} kept + "
+            f"{report.rejected:,} rejected, {report.unaccounted:,} unaccounted, {len(report.findings)} findings"
+        )
+    if not report.ok:
+        raise typer.Exit(1)
+
+
+def stats(build: BuildArg, as_json: JsonFlag = False) -> None:
+    """The survival table, stage by stage, reason by reason; works on an unfinished build too.
+
+    Example: pairmill stats builds/demo
+    """
+    from pipelines import stats as room
+
+    lines = room.stats(built(build))
+    if as_json:
+        emit(room.as_json(lines))
+    else:
+        show(room.render(lines))
+
+
+def sql(
+    build: BuildArg,
+    query: Annotated[str, typer.Argument(help="One SELECT.", metavar="QUERY")],
+    as_json: JsonFlag = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+) -> None:
+    """Ask a build in SQL. Views: samples, pool, parts, measures, groups, selection, ledger, ledger_counts, shards.
+
+    Example: pairmill sql builds/demo "SELECT reason, count(*) FROM ledger GROUP BY ALL"
+    """
+    from pipelines.sql import run_sql
+
+    run_sql(built(build), query, "json" if as_json else "csv" if csv else "table")
+
+
+def whatif(
+    build: BuildArg,
+    rule: Annotated[str | None, typer.Option(help="A condition that kept rows satisfy.")] = None,
+    replace: Annotated[str | None, typer.Option(help="The rule it replaces, by reason.")] = None,
+    drop: Annotated[list[str] | None, typer.Option(help="A rule to leave out, by reason.")] = None,
+    limit: Annotated[int, typer.Option(help="Samples to show on each side of the threshold.", min=0)] = 5,
+    as_json: JsonFlag = False,
+) -> None:
+    """What other rules would keep. Writes nothing, loads no model.
+
+    Example: pairmill whatif builds/demo --rule "clip_score >= 0.35"
+    """
+    from pipelines.recipe_file import load
+    from pipelines.whatif import Change
+    from pipelines.whatif import whatif as run
+    from pipelines.whatif_table import render
+
+    store = built(build)
+    recipe = _recipe_of(store, load)
+    found = run(store, recipe, Change(rule, replace, tuple(drop or ())), limit)
+    if as_json:
+        emit(found.as_json())
+    else:
+        show(render(found))
+
+
+def _recipe_of(store: Any, load: Callable[[str], Any]) -> Any:
+    """The recipe that a build keeps of itself."""
+    from pipelines.recipe_file import parse, validated
+
+    name = f"{store.url}/recipe.yaml"
+    return load(name).recipe if store.local else validated(parse(store.read_bytes("recipe.yaml").decode(), name), name)
+
+
+def explain(
+    build: BuildArg,
+    sample: Annotated[str, typer.Argument(help="sample_id or its beginning, a URL, or SHARD/POSITION.")],
+    as_json: JsonFlag = False,
+) -> None:
+    """One sample's whole story: pool row, fetch, measures, duplicates, decision, shard.
+
+    Example: pairmill explain builds/demo 3f2a
+    """
+    from pipelines.explain import explain as run
+    from pipelines.explain import story
+
+    said = run(built(build), sample)
+    if as_json:
+        emit(said)
+    else:
+        typer.echo(story(said))
