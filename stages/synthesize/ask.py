@@ -5,12 +5,12 @@ from dataclasses import dataclass, replace
 
 from schemas.synthesize import SynthesizeConfig
 from stages.measure.decode import Undecodable
-from stages.synthesize import picture
 from stages.synthesize.checks.finding import Finding
 from stages.synthesize.context import Context
 from stages.synthesize.endpoint.wire import Request
 from stages.synthesize.kinds.base import Kind, Message, Need, Task
 from stages.synthesize.kinds.registry import kinds_of
+from stages.synthesize.picture import Pictures, with_pictures
 from stages.synthesize.teacher import Asked
 
 SAID_MOST = 8_000
@@ -69,11 +69,11 @@ def _language(context: Context, kind: Kind, config: SynthesizeConfig) -> str:
     return said if said in kind.prompts else "en"
 
 
-def request(job: Job, config: SynthesizeConfig) -> Request:
+def request(job: Job, pictures: Pictures) -> Request:
     """The first request of a job. Raises NoPicture."""
     messages = job.kind.messages(job.task)
     if job.task.shown:
-        messages = picture.with_pictures(messages, _urls(job, config.image_size), config.image_size)
+        messages = with_pictures(messages, _urls(job, pictures), pictures.size)
     return Request(messages, job.kind.schema(), job.kind.name)
 
 
@@ -90,13 +90,13 @@ _REPAIR = {
 }
 
 
-def _urls(job: Job, size: int) -> list[str]:
+def _urls(job: Job, pictures: Pictures) -> list[str]:
     found: list[str] = []
     for context, data in zip(job.task.contexts, job.images, strict=True):
         if data is None:
             raise NoPicture(f"there is no picture of {context.sample_id}")
         try:
-            found.append(picture.data_url(data, size))
+            found.append(pictures.data_url(data))
         except Undecodable as error:
             raise NoPicture(f"the picture of {context.sample_id} does not decode: {error}") from error
     return found

@@ -91,7 +91,7 @@ class _Known:
 
     def __init__(self, config: SynthesizeConfig, folder: Path | None) -> None:
         assert config.endpoint is not None
-        self._config, self._endpoint = config, config.endpoint
+        self._endpoint, self._pictures = config.endpoint, picture.Pictures(config.image_size)
         there = folder is not None and folder.is_dir()
         self._cache = ReplyCache(folder, _ignore, fsync=False) if folder is not None and there else None
 
@@ -104,7 +104,7 @@ class _Known:
         if self._cache is None or len(self._cache) == 0:
             return None
         try:
-            record = self._cache.get(request_key(request(job, self._config), self._endpoint))
+            record = self._cache.get(request_key(request(job, self._pictures), self._endpoint))
         except NoPicture:
             return None
         return (record["use"][0], record["use"][1]) if record else None
@@ -113,8 +113,7 @@ class _Known:
         total = _CHAT + sum(_MESSAGE + text_tokens(str(m["content"])) for m in job.kind.messages(job.task))
         total += _schema_tokens(job.kind.schema(), self._endpoint)
         if job.task.shown:
-            size = self._config.image_size
-            total += sum(picture.tokens(c.width, c.height, size) for c in job.task.contexts)
+            total += sum(picture.tokens(c.width, c.height, self._pictures.size) for c in job.task.contexts)
         return total
 
 

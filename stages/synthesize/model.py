@@ -24,6 +24,7 @@ from stages.ahead import ahead
 from stages.synthesize.ask import Job, NoPicture, again, jobs, request
 from stages.synthesize.checks.finding import Finding
 from stages.synthesize.endpoint.wire import TOKENS_MOST, Failure, Reply, Request
+from stages.synthesize.picture import Pictures
 from stages.synthesize.reply import Judged, judged
 from stages.synthesize.teacher import TEXT_MOST, Asked, Credit, Written, dropped, kept
 
@@ -92,9 +93,9 @@ class ModelTeacher:
             self._asker = None
 
     def write(self, asked: Sequence[Asked]) -> list[Written]:
-        todo = jobs(asked, self._config)
-        first = self._asked(todo, lambda job: request(job, self._config))
-        second = self._repaired(first) if self._config.repair else {}
+        pictures = Pictures(self._config.image_size)
+        first = self._asked(jobs(asked, self._config), lambda job: request(job, pictures))
+        second = self._repaired(first, pictures) if self._config.repair else {}
         written = [Written() for _ in asked]
         for index, case in enumerate(first):
             out = written[case.job.sample]
@@ -105,7 +106,7 @@ class ModelTeacher:
                     out.dropped.append(one)
         return written
 
-    def _repaired(self, first: Sequence[_Case]) -> dict[int, _Case]:
+    def _repaired(self, first: Sequence[_Case], pictures: Pictures) -> dict[int, _Case]:
         """What failed a check, asked for once more; by its index in `first`."""
         failed = {id(case.job): index for index, case in enumerate(first) if case.finding is not None}
         todo = [first[index].job for index in failed.values()]
@@ -113,7 +114,7 @@ class ModelTeacher:
         def remade(job: Job) -> Request:
             case = first[failed[id(job)]]
             assert isinstance(case.outcome, Reply) and case.finding is not None
-            return again(request(job, self._config), case.outcome.text, case.finding, job.task.language)
+            return again(request(job, pictures), case.outcome.text, case.finding, job.task.language)
 
         return dict(zip(failed.values(), self._asked(todo, remade), strict=True))
 

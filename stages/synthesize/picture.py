@@ -2,23 +2,40 @@
 
 import base64
 import math
+import threading
 from typing import Any
 
-from stages.measure.decode import decode
+from stages.measure.decode import MAX_PIXELS, TooManyPixels, decode
 
 QUALITY = 90
 """JPEG quality, 1–100."""
+_LARGE = 16_000_000  # pixels; a few images of this size at once are no harm
 _LOW_MOST = 512
 """OpenAI's `detail: low` shows the model 512 × 512 pixels (platform.openai.com/docs/guides/images-vision)."""
 
 
-def data_url(data: bytes | memoryview, size: int) -> str:
-    """`data` (any format that the measures decode), EXIF orientation applied, the longer side at most `size` pixels.
+class Pictures:
+    """Makes pictures of at most `size` pixels on the longer side, from several threads; huge ones one at a time."""
 
-    Always encoded anew, so that nothing of a file's metadata (place, owner) leaves. Raises Undecodable."""
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._one_large = threading.Lock()
+
+    def data_url(self, data: bytes | memoryview) -> str:
+        """`data` (any format that the measures decode) with its EXIF orientation applied, not enlarged.
+
+        Always encoded anew, so that nothing of a file's metadata (place, owner) leaves. Raises Undecodable."""
+        try:
+            return _data_url(data, self.size, _LARGE)
+        except TooManyPixels:
+            with self._one_large:
+                return _data_url(data, self.size, MAX_PIXELS)
+
+
+def _data_url(data: bytes | memoryview, size: int, most: int) -> str:
     import cv2
 
-    rgb = decode(data, None).rgb
+    rgb = decode(data, None, most).rgb
     height, width, _ = rgb.shape
     scale = size / max(height, width)
     if scale < 1:

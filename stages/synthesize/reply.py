@@ -24,7 +24,7 @@ from stages.synthesize.kinds.replies import Unfit
 TEXT_MOST = 100_000
 """Characters of a reply that are read; a longer one is no conversation."""
 _CUT = frozenset({"length", "max_tokens"})
-_FENCE = re.compile(r"```(?:json|JSON)?[ \t]*\n(.*?)\n?[ \t]*```", re.DOTALL)
+_FENCE = "```"
 _THOUGHT = re.compile(r"^\s*<think(?:ing)?>.*?</think(?:ing)?>", re.DOTALL)
 _TRIES = 20
 """Opening braces at which an object is looked for."""
@@ -79,8 +79,9 @@ def read(reply: Reply, kind: Kind, task: Task) -> list[Draft]:
 def objects(text: str) -> Iterator[object]:
     """JSON objects in a text: all of it, what code fences hold, what starts at a brace. Whole ones only, once each."""
     bare = _THOUGHT.sub("", text).strip()
-    for candidate in (bare, *(m.group(1) for m in _FENCE.finditer(bare))):
-        found = _loaded(candidate)
+    fenced = bare.split(_FENCE)[1::2]
+    for candidate in (bare, *fenced[:_TRIES]):
+        found = _loaded(candidate.removeprefix("json"))
         if found is not None:
             yield found
     decoder, at, tries = json.JSONDecoder(), bare.find("{"), 0

@@ -26,7 +26,7 @@ PROMPT: Mapping[str, str] = {
 }
 REGION = re.compile(r" ?\[[01]\.\d{3}(?:, [01]\.\d{3}){3}\]")
 """A region in a turn."""
-_NAMED = re.compile(r"\s*[{\[(<]\s*box:(\d{1,9})\s*[}\])>]")
+_NAMED = re.compile(r" ?[{\[(<]\s*box:(\d{1,9})\s*[}\])>]")
 _LOOSE = re.compile(r"box:\d")
 
 EXAMPLES: Mapping[str, Questions] = {

@@ -68,3 +68,7 @@ class Interleaved(Kind):
         if seen < most:
             raise Unfit(f"picture {seen + 1} of {most} is not used")
         return [replace(talk(self, exchanges, task), images=tuple(context.sample_id for context in task.contexts))]
+
+    def examined(self, draft: Draft) -> Draft:
+        """Without the marks, which are no words of any language."""
+        return replace(draft, turns=tuple((role, text.replace(f"{MARK}\n", "")) for role, text in draft.turns))

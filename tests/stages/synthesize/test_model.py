@@ -20,6 +20,7 @@ from stages.synthesize.ask import jobs, request
 from stages.synthesize.context import Context
 from stages.synthesize.endpoint.wire import Reply, Tokens, prompt_tokens_most
 from stages.synthesize.model import ModelTeacher, divided
+from stages.synthesize.picture import Pictures
 from stages.synthesize.teacher import Asked, Written
 from tests.stages.synthesize.endpoint.conftest import settings
 from tests.stages.synthesize.endpoint.server import COMPLETION, PROMPT, Do, Script, Seen, Server, completion, error
@@ -115,6 +116,8 @@ def test_each_fault_drops_the_conversation_with_its_reason(write, script, reason
     "said",
     [
         f"Sure!\n```json\n{json.dumps(GOOD, indent=1)}\n```\nHope it helps.",
+        f"```\n{json.dumps(GOOD)}```",
+        "```" + " " * 50_000 + f"\n```json\n{json.dumps(GOOD)}\n```",
         f"Here {{it}} is: {json.dumps(GOOD)} Bye.",
         f"<think>A dog {{...}}</think>{json.dumps(GOOD)}",
         json.dumps({k: v for k, v in GOOD.items() if k != "evidence"}),
@@ -180,7 +183,7 @@ def test_the_cap_stops_and_the_same_command_goes_on(write):
     with Server(one(GOOD)) as server:
         timing = {"first_in_flight": 1, "max_in_flight": 1}
         (job,) = jobs([Asked(asked[0])], config(server))
-        sent = request(job, config(server))
+        sent = request(job, Pictures(64))
         most = prompt_tokens_most(sent.messages, sent.schema, 0) + 10
         capped = {"caps": {"tokens": most + PROMPT + COMPLETION}}
         with pytest.raises(Stopped, match=r"cap.*of 4 requests are answered; spent \d+ tokens.*raise it") as stopped:
