@@ -66,7 +66,7 @@ def out_folder(out: Path) -> Iterator[Out]:
     Raises WrongRequest where it is not empty, cannot be written or is being written by another export; WrongData when
     the disk is full.
     """
-    partial = out / PARTIAL
+    partial, new = out / PARTIAL, not out.exists()
     with ExitStack() as files:
         try:
             _require_empty(out)
@@ -96,6 +96,8 @@ def out_folder(out: Path) -> Iterator[Out]:
             raise
         finally:
             shutil.rmtree(partial, ignore_errors=True)
+            if new and not any(out.iterdir()):
+                out.rmdir()
 
 
 def _require_empty(out: Path) -> None:
