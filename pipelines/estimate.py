@@ -8,6 +8,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from pipelines.estimate_synthesis import Asking, forecast_asking
 from pipelines.plan import Plan
 from pipelines.steps import STEP_FILES, steps_of
 from stages.families import late_families_of
@@ -40,10 +41,13 @@ class Forecast:
     """None while no part was ever fetched."""
     images: int
     """Images that a measure would look at."""
+    asking: Asking | None
+    """None where the recipe asks no model."""
 
     def as_json(self) -> dict[str, Any]:
         stages = [{"stage": x.stage, "files": x.files, "stale": x.stale, "why": x.why} for x in self.lines]
-        estimate = {"urls": self.urls, "bytes": self.download_bytes, "images": self.images, "tokens": 0, "money": 0.0}
+        estimate: dict[str, Any] = {"urls": self.urls, "bytes": self.download_bytes, "images": self.images}
+        estimate |= {"tokens": 0, "money": 0.0} if self.asking is None else self.asking.as_json()
         return {"rows": self.rows, "parts": self.parts, "stages": stages, "estimate": estimate}
 
     def render(self) -> Group:
@@ -54,9 +58,10 @@ class Forecast:
             why = "; ".join(f"{w} ({n})" if line.files > 1 else w for w, n in list(line.why.items())[:_SHOWN_REASONS])
             table.add_row(line.stage, f"{line.files:,}", f"{line.stale:,}" if line.stale else "-", why or "done")
         size = _UNKNOWN_BYTES if self.download_bytes is None else f"about {self.download_bytes / 1e6:,.0f} MB"
+        asking = "no tokens, no money" if self.asking is None else self.asking.told()
         cost = f"{self.rows:,} rows in {self.parts:,} parts; to do: {self.urls:,} URLs"
         cost += f" ({size})" if self.urls else ""
-        return Group(table, Text(f"\n{cost}, {self.images:,} images to measure, 0 tokens, no money"))
+        return Group(table, Text(f"\n{cost}, {self.images:,} images to measure; {asking}"))
 
 
 def forecast(plan: Plan) -> Forecast:
@@ -81,6 +86,7 @@ def forecast(plan: Plan) -> Forecast:
         urls=urls,
         download_bytes=_bytes(plan, urls),
         images=sum(_rows(plan, part) for part in measured),
+        asking=forecast_asking(plan),
     )
 
 

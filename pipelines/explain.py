@@ -63,6 +63,7 @@ def story(said: dict[str, Any]) -> str:
         more = f" and {group['size'] - len(group['members'])} more" if group["size"] > len(group["members"]) else ""
         lines += ["", "duplicates", _line(group["kind"], f"distance {group['distance']:g} to {group['linked_to']}")]
         lines += [_line("survivor", group["survivor"] or "none"), _line("group", f"{members}{more}")]
+    lines += _conversed(said["conversations"])
     lines += ["", "decision", *_decided(said["decision"])]
     if said["shard"] is not None:
         lines += _section("shard", said["shard"], ("sample_id", "key", "image_sha256", "width", "height", "clip_score"))
@@ -168,6 +169,19 @@ def _section(title: str, facts: dict[str, Any] | None, hidden: tuple[str, ...]) 
     if facts.get("reason") is not None:
         told.append(_line("rejected", _evidence(facts)))
     return ["", title, *told]
+
+
+def _conversed(said: dict[str, Any] | None) -> list[str]:
+    """What was written about the sample, and what of it was dropped."""
+    if said is None or said["conversations"] is None:
+        return []
+    lines = ["", "conversations"]
+    for one in said["conversations"]:
+        lines.append(_line(one["kind"], f"by {one['teacher']}, {one['language']}"))
+        lines += [f"    {turn['role']}: {safe(turn['text'])}" for turn in one["turns"]]
+    for one in said["dropped"]:
+        lines.append(_line(one["kind"], f"dropped, {one['reason']}: {one['evidence']}"))
+    return lines if said["conversations"] or said["dropped"] else [*lines, "  none"]
 
 
 def _decided(decision: dict[str, Any] | None) -> list[str]:

@@ -91,6 +91,12 @@ def synthesizer(recipe: "Recipe", store: Store) -> Synthesize:
     )
 
 
+def synthesizer_for_estimate(recipe: "Recipe") -> Synthesize:
+    """The stage as far as it writes prompts: nothing is counted, nobody is asked."""
+    assert recipe.synthesize is not None
+    return Synthesize(recipe.synthesize)
+
+
 def replies_folder(recipe: "Recipe", store: Store) -> str:
     """The reply cache's folder on this machine; empty for a teacher that asks nobody. Raises WrongRequest."""
     config = recipe.synthesize

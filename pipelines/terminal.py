@@ -44,10 +44,15 @@ def out_of(out: str | None, name: str) -> str:
 
 
 def survival(built: Any) -> None:
-    """The survival table on stdout."""
+    """The survival table on stdout; and what was written, by whom and for how much."""
     from pipelines import stats as room
+    from pipelines import synthesis_stats as written
 
     show(room.render(room.stats(built)))
+    synthesis = written.synthesis_summary(built)
+    if synthesis is not None:
+        typer.echo()
+        show(written.render(synthesis))
 
 
 def load(recipe: str, overrides: list[str]) -> Any:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pipelines.terminal import BuildArg, JsonFlag, built, emit, show
+from pipelines.terminal import BuildArg, JsonFlag, built, emit, show, survival
 
 
 def verify(build: BuildArg, as_json: JsonFlag = False) -> None:
@@ -35,12 +35,15 @@ def stats(build: BuildArg, as_json: JsonFlag = False) -> None:
     Example: pairmill stats builds/demo
     """
     from pipelines import stats as room
+    from pipelines import synthesis_stats as written
 
-    lines = room.stats(built(build))
-    if as_json:
-        emit(room.as_json(lines))
-    else:
-        show(room.render(lines))
+    store = built(build)
+    if not as_json:
+        survival(store)
+        return
+    synthesis = written.synthesis_summary(store)
+    more = {} if synthesis is None else {"synthesis": written.as_json(synthesis)}
+    emit(room.as_json(room.stats(store)) | more)
 
 
 def sql(
@@ -49,7 +52,8 @@ def sql(
     as_json: JsonFlag = False,
     csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
 ) -> None:
-    """Ask a build in SQL. Views: samples, pool, parts, measures, groups, selection, ledger, ledger_counts, shards.
+    """Ask a build in SQL. Views: samples, pool, parts, measures, groups, selection, conversations, dropped, final,
+    ledger, ledger_counts, shards.
 
     Example: pairmill sql builds/demo "SELECT reason, count(*) FROM ledger GROUP BY ALL"
     """
@@ -97,7 +101,7 @@ def explain(
     sample: Annotated[str, typer.Argument(help="sample_id or its beginning, a URL, or SHARD/POSITION.")],
     as_json: JsonFlag = False,
 ) -> None:
-    """One sample's whole story: pool row, fetch, measures, duplicates, decision, shard.
+    """One sample's whole story: pool row, fetch, measures, duplicates, conversations, decision, shard.
 
     Example: pairmill explain builds/demo 3f2a
     """

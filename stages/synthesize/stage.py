@@ -133,7 +133,7 @@ def prompt_versions(config: SynthesizeConfig) -> dict[str, int]:
         return {kind.value: template.VERSION for kind in config.template.kinds}
     from stages.synthesize.kinds.registry import kinds_of
 
-    return {kind.name: kind.version for kind in kinds_of(config)}
+    return {name: kind.version for name, kind in kinds_of(config).items()}
 
 
 def _template(config: SynthesizeConfig, known: Known) -> Teacher:
