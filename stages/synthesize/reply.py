@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 
 from pydantic import ValidationError
 
-from schemas.conversation import Check
+from schemas.conversation import Check, Role
 from schemas.synthesize import ChecksConfig
 from stages.synthesize.checks.finding import Finding
 from stages.synthesize.checks.registry import examine
 from stages.synthesize.checks.talk import refusal
-from stages.synthesize.checks.words import shown
+from stages.synthesize.checks.words import normal, sentences, shown
 from stages.synthesize.context import Context, Draft
 from stages.synthesize.endpoint.wire import Reply
 from stages.synthesize.kinds.base import Kind, Task
@@ -44,7 +44,12 @@ def judged(reply: Reply, kind: Kind, task: Task, checks: ChecksConfig) -> list[J
         drafts = read(reply, kind, task)
     except Unread as unread:
         return Finding(unread.check, -1, str(unread))
-    return [Judged(draft, _first(kind.examined(draft), task, checks)) for draft in drafts]
+    told = _examples(kind, task)
+    found: list[Judged] = []
+    for draft in drafts:
+        read_as = kind.examined(draft)
+        found.append(Judged(draft, _first(read_as, task, checks) or _copied(read_as, told)))
+    return found
 
 
 class Unread(Exception):
@@ -105,11 +110,10 @@ def _loaded(text: str) -> object | None:
 
 
 def _unread(text: str, problem: str | None, task: Task) -> Unread:
-    if problem is None:
-        said = Draft("", (("user", "?"), ("assistant", text)), task.language)
-        found = refusal(said, task.context, ChecksConfig())
-        if found:
-            return Unread(Check.refusal, found[0].evidence)
+    said = Draft("", (("user", "?"), ("assistant", text)), task.language)
+    found = refusal(said, task.context, ChecksConfig())
+    if found:
+        return Unread(Check.refusal, found[0].evidence)
     return Unread(Check.bad_schema, problem or f"no JSON object in: {text[:200]}")
 
 
@@ -146,3 +150,33 @@ def _rejected(draft: Draft, context: Context, checks: ChecksConfig) -> Finding |
     worse = replace(draft, turns=(*draft.turns[:-1], ("assistant", draft.rejected)), rejected=None)
     found = [f for f in examine(worse, context, checks) if f.check not in _FACTS]
     return Finding(found[0].check, last, f"rejected answer: {found[0].evidence}") if found else None
+
+
+def _examples(kind: Kind, task: Task) -> frozenset[str]:
+    """Long sentences of the example's answers, as they are compared; empty where none was shown."""
+    if task.shown:
+        return frozenset()
+    found: set[str] = set()
+    for example in kind.examples(task):
+        for draft in kind.drafts(example.reply, replace(task, contexts=(example.context,))):
+            for role, text in kind.examined(draft).turns:
+                found |= _sentences(text) if role == Role.assistant else set()
+    return frozenset(found)
+
+
+def _copied(draft: Draft, told: frozenset[str]) -> Finding | None:
+    """Small models repeat the example as if it were about this picture."""
+    for turn, (role, text) in enumerate(draft.turns):
+        said = _sentences(text) & told if role == Role.assistant else set()
+        if said:
+            return Finding(Check.duplicate, turn, f"the prompt's own example: {shown(min(said))}")
+    return None
+
+
+def _sentences(text: str) -> set[str]:
+    found = {normal(sentence.text) for sentence in sentences(text)}
+    return {said for said in found if len(said.split()) >= _COPIED or (not said.isascii() and len(said) >= 2 * _COPIED)}
+
+
+_COPIED = 5
+"""Words of a sentence that is no coincidence."""

@@ -8,7 +8,10 @@ from pydantic import BaseModel
 from stages.synthesize.context import Draft
 from stages.synthesize.kinds.base import Example, Kind, Task, talk
 from stages.synthesize.kinds.examples import STREET
-from stages.synthesize.kinds.replies import Exchange, Told
+from stages.synthesize.kinds.replies import Exchange, Told, long_enough
+
+WORDS_LEAST = 20
+"""A shorter text is no detailed description."""
 
 QUESTIONS: Mapping[str, tuple[str, ...]] = {
     "en": (
@@ -78,4 +81,5 @@ class Detail(Kind):
 
     def drafts(self, reply: Told, task: Task) -> list[Draft]:
         question = task.rng(self.name).choice(QUESTIONS[task.language])
-        return [talk(self, [Exchange(question=question, answer=reply.text, evidence=reply.evidence)], task)]
+        text = long_enough(reply.text, WORDS_LEAST)
+        return [talk(self, [Exchange(question=question, answer=text, evidence=reply.evidence)], task)]

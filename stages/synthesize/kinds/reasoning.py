@@ -8,7 +8,10 @@ from pydantic import BaseModel
 from stages.synthesize.context import Draft
 from stages.synthesize.kinds.base import Example, Kind, Task, talk
 from stages.synthesize.kinds.examples import STREET
-from stages.synthesize.kinds.replies import Exchange
+from stages.synthesize.kinds.replies import Exchange, long_enough
+
+WORDS_LEAST = 12
+"""A shorter answer reasons about nothing."""
 
 EXAMPLES: Mapping[str, Exchange] = {
     "en": Exchange(
@@ -59,4 +62,5 @@ class Reasoning(Kind):
         return [Example(STREET[task.language], EXAMPLES[task.language])]
 
     def drafts(self, reply: Exchange, task: Task) -> list[Draft]:
+        long_enough(reply.answer, WORDS_LEAST)
         return [talk(self, [reply], task)]

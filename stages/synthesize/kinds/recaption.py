@@ -8,7 +8,10 @@ from pydantic import BaseModel, Field
 from stages.synthesize.context import Draft
 from stages.synthesize.kinds.base import Example, Kind, Need, Task, talk
 from stages.synthesize.kinds.examples import STREET
-from stages.synthesize.kinds.replies import Exchange, Names, Reply, Said
+from stages.synthesize.kinds.replies import Exchange, Names, Reply, Said, long_enough
+
+BRIEF_LEAST, FULL_LEAST = 3, 12
+"""Words."""
 
 BRIEF: Mapping[str, tuple[str, ...]] = {
     "en": (
@@ -94,7 +97,8 @@ class Recaption(Kind):
 
     def drafts(self, reply: Captions, task: Task) -> list[Draft]:
         rng, found = task.rng(self.name), list[Draft]()
-        for asked, said in ((BRIEF, reply.brief), (FULL, reply.full)):
+        for asked, said, least in ((BRIEF, reply.brief, BRIEF_LEAST), (FULL, reply.full, FULL_LEAST)):
+            long_enough(said, least)
             question = rng.choice(asked[task.language])
             found.append(talk(self, [Exchange(question=question, answer=said, evidence=reply.evidence)], task))
         return found

@@ -39,6 +39,14 @@ Said = Annotated[str, AfterValidator(_said)]
 Names = Annotated[list[str], WithJsonSchema({"type": "array", "items": {"type": "string"}, "maxItems": EVIDENCE_MOST})]
 
 
+def long_enough(text: str, words: int) -> str:
+    """The text, if it has so many words; two ideographs count as one. Raises Unfit."""
+    found = max(len(text.split()), sum("\u3400" <= c <= "\u9fff" for c in text) // 2)
+    if found < words:
+        raise Unfit(f"{found} words where at least {words} are due: {text[:80]}")
+    return text
+
+
 class Reply(BaseModel):
     """Base of all replies: no unknown keys, no string for a number."""
 

@@ -6,8 +6,9 @@ that an answer can say what it rests on. Coordinates: `[x1, y1, x2, y2]`, upper 
 the picture's width and height, three decimals.
 
 Deterministic, and of bounded length. Everything in it comes from strangers: control and formatting characters are
-taken out, texts are cut and stand as JSON strings in which `<`, `>`, `[`, `]` and the backtick are escaped, so that
-none of them can end the fence, open a code block or spell a chat template's mark (`<|im_end|>`, `[/INST]`, `</s>`).
+taken out, texts are cut and stand as JSON strings in which other signs stand for `<`, `>`, `[`, `]` and the backtick,
+so that none of them can end the fence, open a code block or spell a chat template's mark (`<|im_end|>`, `[/INST]`).
+Escapes would do that, too; but small models copy them.
 """
 
 import json
@@ -30,7 +31,7 @@ LABEL_MOST = 60
 LINE_MOST = 200
 """Characters of one line of text."""
 OPEN, CLOSE = "<data>", "</data>"
-_ESCAPED = str.maketrans({c: f"\\u{ord(c):04x}" for c in "<>[]`"})
+_HARMLESS = str.maketrans("<>[]`", "‹›()'")
 
 
 def described(context: Context, more: Sequence[str] = ()) -> str:
@@ -97,7 +98,7 @@ def plain(text: str | None, most: int) -> str:
 
 def quoted(text: str) -> str:
     """A JSON string that holds nothing a fence or a chat template is made of."""
-    return json.dumps(text, ensure_ascii=False).translate(_ESCAPED)
+    return json.dumps(text.translate(_HARMLESS), ensure_ascii=False)
 
 
 def _boxes(context: Context) -> list[str]:

@@ -1,8 +1,10 @@
 """Each kind from sample to kept conversation, over HTTP."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,12 +30,17 @@ DIALOGUE = {
 }
 
 
+def reworded(reply: str) -> dict[str, Any]:
+    """An example's reply in words of its own, sentence by sentence: a copy of the example is not kept."""
+    return json.loads(re.sub(r'\.(?= |"[,}])', " here.", reply))
+
+
 def wished(server: Server, seen: Seen) -> Do:
     """The example's reply of whichever kind is asked for; its name is the schema's."""
     name = seen.sent["response_format"]["json_schema"]["name"]
     if name == "interleaved":
         return Do(body=completion(json.dumps(DIALOGUE)))
-    return Do(body=completion(KINDS[name].examples(Task((A,)))[0].reply.model_dump_json()))
+    return Do(body=completion(json.dumps(reworded(KINDS[name].examples(Task((A,)))[0].reply.model_dump_json()))))
 
 
 def ask(folder: Path, server: Server, asked: Asked, *kinds: str, **more: str) -> Written:
@@ -88,15 +95,12 @@ def test_interleaved_is_not_asked_of_a_sample_alone(tmp_path):
 
 def test_a_second_reply_replaces_only_what_failed(tmp_path):
     """Recaption: the brief caption passes at once, the full one claims a cat until it is told."""
-    good = json.loads(KINDS["recaption"].examples(Task((A,)))[0].reply.model_dump_json())
+    good = reworded(KINDS["recaption"].examples(Task((A,)))[0].reply.model_dump_json())
 
     def script(server: Server, seen: Seen) -> Do:
         again = "absent_object" in seen.text
-        said = {
-            **good,
-            "brief": "Another." if again else good["brief"],
-            "full": good["full"] if again else "A cat sits.",
-        }
+        cat = "A cat sits on the wall and looks at all who walk by."
+        said = {**good, "brief": "Another one instead."} if again else {**good, "full": cat}
         return Do(body=completion(json.dumps(said)))
 
     with Server(script) as server:

@@ -10,6 +10,7 @@ import pytest
 from schemas.errors import WrongRequest
 from schemas.sample import Box, TextLine
 from schemas.synthesize import ChecksConfig, SynthesizeConfig
+from stages.synthesize.checks.registry import examine
 from stages.synthesize.context import Context
 from stages.synthesize.endpoint.wire import Reply, Tokens
 from stages.synthesize.kinds import symbols
@@ -18,7 +19,7 @@ from stages.synthesize.kinds.examples import STREET
 from stages.synthesize.kinds.grounded import REGION
 from stages.synthesize.kinds.preference import Planted, planted
 from stages.synthesize.kinds.registry import KINDS, USUAL, kinds_of
-from stages.synthesize.reply import judged
+from stages.synthesize.reply import judged, read
 from tests.stages.synthesize.kinds.prompts import PINNED
 
 VOCABULARY = frozenset({"person", "dog", "bicycle", "cat", "car", "horse", "bench"})
@@ -53,12 +54,42 @@ def test_the_example_is_a_reply_that_one_would_keep(name, language):
     for task in tasks(name, language):
         assert KINDS[name].applies(task)
         for example in KINDS[name].examples(task):
-            found = drafts(name, example.reply.model_dump_json(), replace(task, contexts=(street(language),)))
-            assert all(hasattr(draft, "turns") for draft in found), found
+            found = read(said(example.reply.model_dump_json()), KINDS[name], task)
+            faults = [examine(KINDS[name].examined(draft), task.context, ChecksConfig()) for draft in found]
+            assert not any(faults), faults
             assert all(draft.kind == name and draft.language == language for draft in found)
             assert all(any(draft.evidence) for draft in found)
             sorts.add(found[0].planted and found[0].planted.split(":")[0])
     assert sorts == ({None} if name != "preference" else set(Planted) if language == "en" else {"wrong_count"})
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_example_told_again_is_not_kept(language):
+    """Small models do that: what they saw in the prompt, about another picture."""
+    task = Task((Context("other", 640, 480, ("A horse.",)),), language)
+    reply = json.loads(KINDS["conversation"].examples(task)[0].reply.model_dump_json())
+    reply["exchanges"][0]["answer"] = "A horse." if language == "en" else "一匹马。"
+    (finding,) = drafts("conversation", reply, task)
+    assert (finding.check, finding.turn) == ("duplicate", 3) and "example" in finding.evidence
+    seeing = replace(task, sees="both")
+    assert drafts("conversation", reply, seeing)[0].turns
+
+
+@pytest.mark.parametrize(
+    ("name", "reply"),
+    [
+        ("detail", {"text": "A quiet street."}),
+        ("reasoning", {"question": "Why?", "answer": "Because it rains."}),
+        ("recaption", {"brief": "A street in the rain.", "full": "A street."}),
+        (
+            "recaption",
+            {"brief": "Street.", "full": "A street in the rain with a bakery, a bicycle and some dogs."},
+        ),
+    ],
+)
+def test_a_text_that_is_too_short_for_its_kind_is_not_kept(name, reply):
+    (finding,) = drafts(name, reply, Task((street(),)))
+    assert finding.check == "bad_schema" and "words where at least" in finding.evidence
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -195,9 +226,8 @@ def test_a_wrong_count_in_a_grounded_answer_is_still_found():
 
 
 def test_recaption_makes_two_conversations_of_one_reply():
-    found = drafts(
-        "recaption", KINDS["recaption"].examples(Task((street(),)))[0].reply.model_dump_json(), Task((street(),))
-    )
+    task = Task((street(),))
+    found = read(said(KINDS["recaption"].examples(task)[0].reply.model_dump_json()), KINDS["recaption"], task)
     assert [len(draft.turns) for draft in found] == [2, 2] and found[0].turns != found[1].turns
 
 
