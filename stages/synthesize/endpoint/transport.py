@@ -65,9 +65,9 @@ def connect(config: EndpointConfig, key: str, most: int = 0) -> openai.AsyncOpen
     return openai.AsyncOpenAI(api_key=key, base_url=config.base_url, max_retries=0, http_client=http)
 
 
-def from_connection(error: openai.APIConnectionError) -> Trouble:
-    """A request that got no whole answer."""
-    cause = error.__cause__
+def from_connection(error: openai.APIConnectionError | httpx2.TransportError) -> Trouble:
+    """A request that got no whole answer. Bodies that are streamed end in httpx2's own error."""
+    cause = error.__cause__ if isinstance(error, openai.APIConnectionError) else error
     said = one_line(f"{type(cause).__name__}: {cause}")
     if isinstance(cause, (httpx2.ConnectTimeout, httpx2.ConnectError)):
         return Trouble(R.unreachable, said, Verdict.fault, billed=False)

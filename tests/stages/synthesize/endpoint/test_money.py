@@ -7,6 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from schemas.endpoint import EndpointConfig, Prices
+from schemas.errors import Stopped
 from stages.synthesize.endpoint.client import Endpoint
 from stages.synthesize.endpoint.many import Asker, ask_all
 from stages.synthesize.endpoint.money import Budget, Refusal, Reservation
@@ -167,6 +168,23 @@ def test_a_stage_asks_batch_after_batch(tmp_path):
         asker.close()
     assert [o.text for o in (*one, *two)] == ["re: a", "re: b", "re: b", "re: c"]
     assert [o.cached for o in two] == [True, False]
+
+
+def test_a_caller_that_stops_early_loses_nothing_that_was_sent(tmp_path):
+    def until_stopped():
+        for i in range(50):
+            if i == 6:
+                raise Stopped("enough")
+            yield say(f"q{i}")
+
+    with Server(lambda s, r: Do(body=completion("x"), delay=0.1)) as server:
+        asker = Asker(settings(server.url, {"max_in_flight": 4}), tmp_path, {"TEST_KEY": KEY}).open()
+        with pytest.raises(Stopped):
+            asker.ask_all(until_stopped())
+        assert len(asker.endpoint.budget.cache) == len(server.seen) == len(server.delivered) >= 4
+        assert not asker.endpoint.budget.account.open
+        assert asker.ask_all([say("q0")])[0].cached  # and it can be used again
+        asker.close()
 
 
 def test_the_key_is_in_no_file(tmp_path, ask):
