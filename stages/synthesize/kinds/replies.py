@@ -6,6 +6,7 @@ OpenAI's strict structured output wants every property required, `additionalProp
 
 import unicodedata
 from collections.abc import Mapping
+from functools import cache
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
@@ -68,8 +69,9 @@ class Told(Reply):
     evidence: Names = Field(default_factory=list[str])
 
 
-def strict_schema(model: type[BaseModel]) -> dict[str, Any]:
-    """The model's JSON schema, references resolved, in the words that strict structured output knows.
+@cache
+def strict_schema(model: type[BaseModel]) -> Mapping[str, Any]:
+    """The model's JSON schema, references resolved, in the words that strict structured output knows. Made once.
 
     Raises TypeError for a model that needs others (unions, maps, recursion)."""
     whole = model.model_json_schema()
