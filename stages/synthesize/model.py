@@ -151,9 +151,12 @@ class ModelTeacher:
 
 
 def asker_of(config: SynthesizeConfig, endpoint: EndpointConfig, folder: Path, environ: Mapping[str, str]) -> Asks:
-    """Who sends the requests."""
+    """Who sends the requests: one by one, or as batches."""
+    from stages.synthesize.endpoint.batch import BatchAsker
     from stages.synthesize.endpoint.many import Asker
 
+    if config.batch is not None:
+        return BatchAsker(endpoint, config.batch, folder, environ)
     return Asker(endpoint, folder, environ)
 
 

@@ -15,13 +15,14 @@ from PIL import Image
 
 from schemas.errors import Stopped, WrongRequest
 from schemas.sample import Box
-from schemas.synthesize import SynthesizeConfig
+from schemas.synthesize import BatchConfig, SynthesizeConfig
 from stages.synthesize.ask import jobs, request
 from stages.synthesize.context import Context
 from stages.synthesize.endpoint.wire import Reply, Tokens, prompt_tokens_most
 from stages.synthesize.model import ModelTeacher, divided
 from stages.synthesize.picture import Pictures
 from stages.synthesize.teacher import Asked, Written
+from tests.stages.synthesize.endpoint.batches import BatchServer
 from tests.stages.synthesize.endpoint.conftest import settings
 from tests.stages.synthesize.endpoint.server import COMPLETION, PROMPT, Do, Script, Seen, Server, completion, error
 
@@ -203,6 +204,26 @@ def test_an_endpoint_that_is_down_stops(write):
         timing = {"breaker_after": 2, "breaker_probes": 1, "tries": 3}
         with pytest.raises(Stopped, match=r"does not answer.*when it is up"):
             write(config(server, timing=timing), *(context(str(i)) for i in range(6)))
+
+
+def test_batches_bring_the_same_at_half_the_price_and_one_can_come_back_for_them(write):
+    asked = [context(str(i)) for i in range(3)]
+    with BatchServer(one(GOOD)) as server:
+        one_by_one = write(config(server), *asked)
+    with BatchServer(one(GOOD), work_s=0.2) as server:
+        prices = {"prompt": "1", "completion": "2"}
+        endpoint = settings(server.url, prices=prices, seed=7)  # another seed: nothing of it is in the cache
+        batched = SynthesizeConfig(
+            teacher="model", kinds=("reasoning",), endpoint=endpoint, batch=BatchConfig(poll_s=0.02)
+        )
+        with pytest.raises(Stopped, match=r"3 of 3 requests wait .*run the same command again later"):
+            write(batched.model_copy(update={"batch": BatchConfig(poll_s=0.02, wait_s=0)}), *asked)
+        written = write(batched, *asked)
+        assert len(server.jobs) == 1
+    for other, same in zip(one_by_one, written, strict=True):
+        (a,), (b,) = other.conversations, same.conversations
+        assert a.turns == b.turns and a.usage and b.usage and b.usage.prompt_tokens == a.usage.prompt_tokens
+        assert b.usage.cost == pytest.approx(a.usage.cost / 2)
 
 
 def test_a_wrong_key_is_a_wrong_request(write):
