@@ -111,7 +111,8 @@ class BatchAsker:
             cache.refresh()
             for batch in list(self._book.batches.values()):
                 if batch.owner != cache.writer and not cache.living(batch.owner or batch.uid.partition("-")[0]):
-                    cache.append({"t": "batch", "n": batch.uid, "s": "own", "w": cache.writer})
+                    turn = batch.turn + 1
+                    cache.append({"t": "batch", "n": batch.uid, "s": "own", "w": cache.writer, "turn": turn})
                     for made in batch.asks.values():
                         self.budget.resume(made)
 

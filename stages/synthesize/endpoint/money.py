@@ -29,17 +29,24 @@ class Account:
     """Attempt → tokens and money it may take at most."""
     open_tokens: int = 0
     open_pico: int = 0
+    early: set[str] = field(default_factory=set[str])
+    """Settled in one log before the log that holds their ask was read: a batch that another run took over."""
 
     def fold(self, record: Record) -> None:
         """One record of the log."""
         kind, attempt = record["t"], record["n"]
         if kind == "batch":
             return
+        if kind == "ask" and attempt in self.early:
+            self.early.discard(attempt)
+            return
         if kind == "ask":
             self.open[attempt] = (record["tok"], record["pico"])
             self.open_tokens += record["tok"]
             self.open_pico += record["pico"]
             return
+        if attempt not in self.open:
+            self.early.add(attempt)
         tokens, pico = self.open.pop(attempt, (0, 0))
         self.open_tokens -= tokens
         self.open_pico -= pico
@@ -57,6 +64,8 @@ class Reservation:
     key: str
     tokens: Tokens
     pico: int
+    batch: str = ""
+    """The batch it goes out in; empty: it goes out alone."""
 
 
 class Refusal(StrEnum):
@@ -123,7 +132,7 @@ class Budget:
             if not self._fits(most.total, pico, 0, 0):
                 return self._refusal(most.total, pico)
             self._begun += 1
-            made = Reservation(f"{self.cache.writer}-{self._begun}", key, most, pico)
+            made = Reservation(f"{self.cache.writer}-{self._begun}", key, most, pico, (more or {}).get("b", ""))
             ask: Record = {"t": "ask", "n": made.attempt, "k": key, "tok": most.total, "pico": pico}
             self.cache.append({**ask, **(more or {})})
         self._flying[made.attempt] = made
@@ -182,7 +191,7 @@ class Budget:
 
     def _settle(self, made: Reservation, record: Record | None) -> None:
         if record is not None:
-            self.cache.append(record)
+            self.cache.append({**record, "b": made.batch} if made.batch else record)
         self._flying.pop(made.attempt, None)
         self._changed.set()
         self._changed = asyncio.Event()

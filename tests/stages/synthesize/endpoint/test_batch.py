@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from schemas.endpoint import EndpointConfig
 from schemas.errors import Stopped, WrongRequest
 from schemas.synthesize import BatchConfig
 from stages.synthesize.endpoint.batch import BatchAsker
+from stages.synthesize.endpoint.book import Book
+from stages.synthesize.endpoint.money import Account
 from stages.synthesize.endpoint.wire import Failure, FailureReason, Reply, Request
 from tests.stages.synthesize.endpoint.batches import BatchServer
 from tests.stages.synthesize.endpoint.conftest import KEY, say, settings
@@ -239,3 +242,27 @@ def test_two_live_askers_never_collect_the_same_batch(tmp_path):
             one.ask_all(says(3))
         assert all(isinstance(o, Reply) for o in two.ask_all([say("z")]))
         assert two.budget.account.tokens == EACH and len(two.budget.account.open) == 3
+
+
+def test_the_books_are_the_same_in_whatever_order_logs_are_read():
+    most = {"tok": 5, "pico": 7, "most": [3, 2], "m": "none", "b": "w1-b1"}
+    first: list[dict[str, Any]] = [
+        {"t": "ask", "n": "w1-1", "k": "aa", **most},
+        {"t": "ask", "n": "w1-2", "k": "bb", **most},
+        {"t": "batch", "n": "w1-b1", "s": "draft", "w": "w1"},
+        {"t": "batch", "n": "w1-b1", "s": "creating", "at": 1},
+    ]
+    second: list[dict[str, Any]] = [
+        {"t": "batch", "n": "w1-b1", "s": "own", "w": "w2", "turn": 1},
+        {"t": "batch", "n": "w1-b1", "s": "made", "id": "batch-0"},
+        {"t": "reply", "n": "w1-1", "use": [3, 1, 0], "pico": 6, "b": "w1-b1"},
+    ]
+    third: list[dict[str, Any]] = [{"t": "batch", "n": "w1-b1", "s": "own", "w": "w3", "turn": 2}]
+    for logs in permutations((first, second, third)):
+        book, account = Book(), Account()
+        for record in (r for log in logs for r in log):
+            book.fold(record)
+            account.fold(record)
+        (batch,) = book.batches.values()
+        assert (batch.owner, batch.state, batch.id, list(batch.asks)) == ("w3", "made", "batch-0", ["w1-2"])
+        assert (account.tokens, account.open_tokens, account.replies) == (4, 5, 1) and not account.early
