@@ -17,7 +17,7 @@ from stages.synthesize.checks.registry import examine
 from stages.synthesize.checks.talk import refusal
 from stages.synthesize.checks.words import normal, sentences, shown
 from stages.synthesize.context import Context, Draft
-from stages.synthesize.endpoint.wire import Reply
+from stages.synthesize.endpoint.wire import Reply, one_line
 from stages.synthesize.kinds.base import Kind, Task
 from stages.synthesize.kinds.replies import Unfit
 
@@ -57,7 +57,7 @@ class Unread(Exception):
 
     def __init__(self, check: Check, evidence: str) -> None:
         self.check = check
-        super().__init__(shown(evidence, 300))
+        super().__init__(one_line(evidence))
 
 
 def read(reply: Reply, kind: Kind, task: Task) -> list[Draft]:
