@@ -30,6 +30,7 @@ import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 
 from schemas.errors import WrongData, WrongRequest
+from stages.canonical import canonical
 
 SEAL_KEY = b"pairmill"
 """Where a Parquet footer keeps the seal."""
@@ -99,7 +100,7 @@ class ContentHasher:
         for start in range(0, plain.num_rows, ROWS_AT_ONCE):
             # A copy by take has nothing left of what lies under nulls and behind a slice; IPC would write that, too.
             rows = np.arange(start, min(start + ROWS_AT_ONCE, plain.num_rows))
-            self._writer.write_table(plain.take(rows).combine_chunks())
+            self._writer.write_table(canonical(plain.take(rows).combine_chunks()))
 
     def finish(self) -> str:
         self._writer.close()

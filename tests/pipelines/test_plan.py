@@ -13,6 +13,7 @@ import pytest
 from pipelines.build import BuildOptions, build
 from pipelines.plan import Plan, check_fit, make_plan
 from pipelines.recipe_file import Loaded, load
+from pipelines.steps import STEP_FILES
 from schemas.errors import WrongData, WrongRequest
 from schemas.row import Int32
 from schemas.sample import Candidate, Key
@@ -26,11 +27,9 @@ from tests.pipelines.test_kill import NO_CLIP
 BASE = [*NO_CLIP, "engine.kind=local"]
 
 
-@pytest.fixture(scope="module")
-def built(web: Web, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("plan")
-    build(load(str(RECIPE), [*web.settings, *BASE]), Store(str(folder / "build")))
-    return folder / "build"
+@pytest.fixture
+def built(without_clip: Path) -> Path:
+    return without_clip
 
 
 @pytest.fixture
@@ -43,13 +42,14 @@ def plan(web: Web, built: Path) -> Callable[..., Plan]:
 
 def stale(plan: Plan) -> dict[str, dict[str, int]]:
     """Family or step → why → files."""
-    found = {f: dict(plan.family(f).reasons()) for f in plan.families()}
-    found |= {s: {why: 1} if (why := plan.step(s)) else {} for s in ("dedup", "select", "shards")}
+    found = {f: dict(plan.family(f).reasons()) for f in (*plan.families(), "conversations")}
+    found |= {s: {why: 1} if (why := plan.step(s)) else {} for s in STEP_FILES}
     return {name: why for name, why in found.items() if why}
 
 
 FOLLOWS = {"its input comes first": 1}
 IF = {"if its input changes": 1}
+AFTER_SELECT = {"conversations": {"if its input changes": 6}, "final": FOLLOWS, "shards": FOLLOWS}
 
 
 def test_nothing_is_stale_after_a_build(plan: Callable[..., Plan]) -> None:
@@ -64,7 +64,8 @@ def test_runtime_settings_make_nothing_stale(plan: Callable[..., Plan]) -> None:
 
 def test_a_rule_makes_only_the_selection_stale(plan: Callable[..., Plan]) -> None:
     found = stale(plan("select.rules.0.keep=width > 70"))
-    assert found == {"select": {"config rules too_small keep least(width, height) > 63 → width > 70": 1}, "shards": IF}
+    why = {"config rules too_small keep least(width, height) > 63 → width > 70": 1}
+    assert found == {"select": why, **AFTER_SELECT}
 
 
 def test_shard_settings_make_only_shards_stale(plan: Callable[..., Plan]) -> None:
@@ -73,7 +74,7 @@ def test_shard_settings_make_only_shards_stale(plan: Callable[..., Plan]) -> Non
 
 def test_a_dedup_setting_makes_only_groups_stale(plan: Callable[..., Plan]) -> None:
     found = stale(plan("dedup.near.radius=20"))
-    assert found == {"dedup": {"config near radius 31 → 20": 1}, "select": IF, "shards": IF}
+    assert found == {"dedup": {"config near radius 31 → 20": 1}, "select": IF, **AFTER_SELECT}
 
 
 def test_a_download_setting_makes_every_part_stale(plan: Callable[..., Plan]) -> None:
@@ -85,7 +86,7 @@ def test_a_download_setting_makes_every_part_stale(plan: Callable[..., Plan]) ->
 def test_a_stage_version_makes_its_family_stale(plan: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(PdqMeasure, "version", 99)
     found = stale(plan())
-    assert found.keys() == {"measures/pdq", "dedup", "select", "shards"}
+    assert found.keys() == {"measures/pdq", "dedup", "select", *AFTER_SELECT}
     assert next(iter(found["measures/pdq"])).endswith("→ 99")
     assert found["dedup"] == FOLLOWS
 

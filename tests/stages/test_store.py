@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from schemas.errors import WrongData, WrongRequest
@@ -73,6 +74,19 @@ def test_content_hash_sees_rows_types_and_names_but_not_chunks() -> None:
     assert content_hash(TABLE) == content_hash(pa.concat_tables([TABLE, TABLE]).slice(2))
     others = [TABLE.slice(0, 1), TABLE.rename_columns(["id", "x"]), TABLE.set_column(1, "x", [pa.array([1.5, 0.0])])]
     assert len({content_hash(t) for t in [TABLE, *others]}) == 4
+
+
+def test_content_hash_does_not_see_what_lies_under_null_structs(tmp_path: Path) -> None:
+    inner = pa.struct([pa.field("n", pa.int32(), nullable=False), pa.field("t", pa.list_(pa.string()))])
+    kind = pa.list_(pa.struct([pa.field("name", pa.string()), pa.field("usage", inner)]))
+    full = {"n": 7, "t": ["x"]}
+    rows = [[{"name": "a", "usage": None}, {"name": "b", "usage": full}], None, []]
+    table = pa.table({"x": pa.array(rows, kind)})
+    pq.write_table(table, tmp_path / "t.parquet")
+    read = pq.read_table(tmp_path / "t.parquet")
+    assert content_hash(read) == content_hash(read.take([2, 0, 1]).take([1, 2, 0])) == content_hash(table)
+    other = pa.table({"x": pa.array([[rows[0][0], {"name": "b", "usage": {"n": 7, "t": []}}], None, []], kind)})
+    assert content_hash(other) != content_hash(table)
 
 
 def test_content_hash_does_not_see_behind_a_slice() -> None:
