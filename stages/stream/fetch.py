@@ -16,6 +16,7 @@ from schemas.stream import RemoteConfig
 from stages.store import Store
 from stages.stream.cache import ShardCache, Slot
 from stages.stream.files import FileHash, read_only
+from stages.stream.marks import Mark
 from stages.stream.objects import SizeDiffers, find_object, patient
 from stages.stream.transfer import Broken, DiskFull, Sink, Transfer, one_line
 
@@ -23,8 +24,9 @@ from stages.stream.transfer import Broken, DiskFull, Sink, Transfer, one_line
 class Fetcher:
     """Brings shards of one store. Thread-safe, fork-safe and picklable: it holds no connection of its own."""
 
-    def __init__(self, store: Store, config: RemoteConfig, check: bool) -> None:
-        self._store, self._config, self._check = store, config, check
+    def __init__(self, store: Store, config: RemoteConfig, check: bool, models: Any = None) -> None:
+        """`models`: as in `objects.patient`."""
+        self._store, self._config, self._check, self._models = store, config, check, models
         self._cache = None if config.cache is None else ShardCache(config.cache, config.cache_bytes)
         self._sound: set[str] = set()
         """sha256 of cached shards whose bytes this process has checked."""
@@ -32,23 +34,24 @@ class Fetcher:
     def __reduce__(self) -> tuple[type["Fetcher"], tuple[Store, RemoteConfig, bool]]:
         return (Fetcher, (self._store, self._config, self._check))
 
-    def fetch(self, facts: FileEntry) -> int:
+    def fetch(self, facts: FileEntry, mark: Mark | None = None) -> int:
         """A read-only descriptor of a complete local copy of a shard; the caller closes it.
 
-        With `check`, its bytes have been compared with the manifest's sha256, a cached shard's once per process.
+        With `check`, its bytes have been compared with the manifest's sha256, a cached shard's once per process, or
+        once by all who see the `mark`.
         Raises WrongData where the shard is missing, is not the manifest's, or cannot be read, or where a disk is full;
         WrongRequest where the store refuses access or the cache folder cannot be used.
         """
         if self._cache is None:
             return self._unnamed(facts)
-        found = self._cached(self._cache, facts)
+        found = self._cached(self._cache, facts, mark)
         if found is not None:
             return found
         # Its holder gives up a standing connection after stall_seconds; who writes nothing for longer stands still.
         with self._cache.claim(facts.sha256, facts.bytes, 2 * self._config.stall_seconds) as slot:
             if slot is not None:
-                return self._into_cache(self._cache, slot, facts)
-        found = self._cached(self._cache, facts)
+                return self._into_cache(self._cache, slot, facts, mark)
+        found = self._cached(self._cache, facts, mark)
         return self._unnamed(facts) if found is None else found
 
     def read(self, facts: FileEntry) -> bytes:
@@ -56,9 +59,9 @@ class Fetcher:
         with os.fdopen(self.fetch(facts), "rb") as file:
             return file.read()
 
-    def _cached(self, cache: ShardCache, facts: FileEntry) -> int | None:
+    def _cached(self, cache: ShardCache, facts: FileEntry, mark: Mark | None) -> int | None:
         fd = cache.open(facts.sha256, facts.bytes)
-        if fd is None or not self._check or facts.sha256 in self._sound:
+        if fd is None or not self._check or facts.sha256 in self._sound or mark:
             return fd
         digest = FileHash(fd)
         with contextlib.suppress(EOFError):  # cut short just now
@@ -66,16 +69,21 @@ class Fetcher:
         if digest.hexdigest() != facts.sha256:
             cache.drop(facts.sha256, fd)
             return None
-        self._sound.add(facts.sha256)
+        self._is_sound(facts, mark)
         return fd
 
-    def _into_cache(self, cache: ShardCache, slot: Slot, facts: FileEntry) -> int:
+    def _is_sound(self, facts: FileEntry, mark: Mark | None) -> None:
+        self._sound.add(facts.sha256)
+        if mark is not None:
+            mark.set()
+
+    def _into_cache(self, cache: ShardCache, slot: Slot, facts: FileEntry, mark: Mark | None) -> int:
         try:
             self._bring(facts, slot.fd, slot.make_room)
         except DiskFull as error:
             raise cache.no_space(facts.path) from error
         if self._check:
-            self._sound.add(facts.sha256)
+            self._is_sound(facts, mark)
         return slot.commit()
 
     def _unnamed(self, facts: FileEntry) -> int:
@@ -111,7 +119,7 @@ class Fetcher:
     def _transfer(self, facts: FileEntry, fd: int, make_room: Callable[[int], bool] | None) -> str | None:
         from fsspec.asyn import get_loop
 
-        fs: Any = patient(self._store.fs)
+        fs: Any = patient(self._store.fs, self._models, checksums=not self._check)
         stored = find_object(fs, self._store.path(facts.path))
         loop = fs.loop if fs.async_impl else get_loop()
         try:

@@ -78,7 +78,7 @@ class ShardIndex:
         found = {ending: np.flatnonzero(code == i) for i, ending in enumerate(endings)}
         of_pictures = np.asarray([e.rsplit(".", 1)[-1].lower() in IMAGE_ENDINGS for e in endings], bool)
         pictures = np.flatnonzero(of_pictures[code])
-        found[IMAGE] = pictures[np.unique(row[pictures], return_index=True)[1]]
+        found[IMAGE] = pictures[np.flatnonzero(np.diff(row[pictures], prepend=-1))]  # the first of each sample
         places: dict[str, Places] = {}
         for member, at in found.items():
             offsets, sizes = np.full(len(lists), -1, np.int64), np.full(len(lists), -1, np.int64)

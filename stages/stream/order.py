@@ -36,10 +36,10 @@ class EpochOrder:
         if self._shuffle:
             windows = self.window_of(places)
             stored = np.empty_like(places)
-            for window in np.unique(windows):
+            for window in distinct(windows):
                 inside = windows == window
                 first = self._edges[window]
-                stored[inside] = first + self._permuted(int(window))[places[inside] - first]
+                stored[inside] = first + self._permuted(window)[places[inside] - first]
         at = np.searchsorted(self._firsts, stored, side="right") - 1
         return self._shards[at], stored - self._firsts[at]
 
@@ -72,3 +72,9 @@ def _window_begins(shards: int, window: int, ramp: bool) -> np.ndarray:
         begins.append(min(shards, begins[-1] + size))
         size = min(window, 2 * size)
     return np.asarray(begins, np.int64)
+
+
+def distinct(values: np.ndarray) -> list[int]:
+    """The numbers that occur, in order; `np.unique` imports numpy.ma, which every worker process would pay for."""
+    ordered = np.sort(values)
+    return ordered[np.flatnonzero(np.diff(ordered, prepend=ordered[:1] - 1))].tolist()

@@ -7,7 +7,7 @@ import numpy as np
 
 from schemas.stream import StreamConfig
 from stages.stream.mixture import Mixture
-from stages.stream.order import EpochOrder
+from stages.stream.order import EpochOrder, distinct
 
 _ORDERS_KEPT = 3  # of each source: an epoch that ends, the one that begins, and one for a reader a little behind
 
@@ -58,7 +58,7 @@ class Sequence:
         return Drawn(source, epoch, shard, row)
 
     def upcoming(self, position: int) -> list[tuple[int, int]]:
-        """(source, shard) of the windows that hold the next samples of each source, and of the windows after them.
+        """(source, shard) of the windows that hold the next samples of each source, and of those after them.
 
         In order of need: all windows in use first. What a reader keeps open and fetches ahead.
         """
@@ -71,11 +71,20 @@ class Sequence:
             order = self._order(source, epoch)
             window = int(order.window_of(np.asarray([place]))[0])
             now += [(source, shard) for shard in order.shards_of(window)]
-            following = order.shards_of(window + 1)
-            if not following and (epoch + 1) * self.mixture.sizes[source] < self.mixture.limits[source]:
-                following = self._order(source, epoch + 1).shards_of(0)
-            later += [(source, shard) for shard in following]
+            later += [(source, shard) for shard in self._after(source, epoch, window)]
         return list(dict.fromkeys(now + later))
+
+    def _after(self, source: int, epoch: int, window: int) -> list[int]:
+        """The shards of the next window, at the beginning of the stream of several: with those of `window` at most two
+        whole windows'."""
+        order, following = self._order(source, epoch), list[int]()
+        room = 2 * self._config.window - len(order.shards_of(window))
+        while (shards := order.shards_of(window + 1)) and (not following or len(following) + len(shards) <= room):
+            following += shards
+            window += 1
+        if not following and (epoch + 1) * self.mixture.sizes[source] < self.mixture.limits[source]:
+            following = self._order(source, epoch + 1).shards_of(0)
+        return following
 
     def _order(self, source: int, epoch: int) -> EpochOrder:
         kept = self._orders[source]
@@ -89,4 +98,4 @@ class Sequence:
 
 def _pairs(source: np.ndarray, epoch: np.ndarray) -> list[tuple[int, int]]:
     """Each (source, epoch) that occurs."""
-    return [(s, int(e)) for s in np.unique(source).tolist() for e in np.unique(epoch[source == s])]
+    return [(s, e) for s in distinct(source) for e in distinct(epoch[source == s])]

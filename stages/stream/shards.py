@@ -13,6 +13,7 @@ import numpy as np
 
 from schemas.errors import WrongData
 from schemas.stream import RemoteConfig, StreamConfig
+from stages.stream.marks import Mark
 from stages.stream.members import ShardIndex
 from stages.stream.source import Source
 
@@ -71,8 +72,8 @@ class OpenShards:
         remote = config.remote
         self._keep_files = keep_files
         self._sources, self._check, self._members = sources, config.check, config.members
-        self._fetchers = [None if s.tars.local else _fetcher(s.tars, remote, self._check) for s in sources]
-        self._index_fetchers = [None if s.indexes.local else _fetcher(s.indexes, remote, True) for s in sources]
+        self._fetchers = [None if s.tars.local else _fetcher(s.tars, s, remote, self._check) for s in sources]
+        self._index_fetchers = [None if s.indexes.local else _fetcher(s.indexes, s, remote, True) for s in sources]
         self._pool = ThreadPoolExecutor(max(1, remote.ahead), thread_name_prefix="shards")
         self._open: dict[tuple[int, int], Future[OpenShard]] = {}
         self._ahead = remote.ahead
@@ -111,9 +112,9 @@ class OpenShards:
         facts = source.facts[key[1]]
         of_index = self._index_fetchers[key[0]]
         index = source.index(key[1], None if of_index is None else of_index.read)
-        fetcher = self._fetchers[key[0]]
+        fetcher, mark = self._fetchers[key[0]], source.checked[key[1]]
         name = f"source {source.label!r}: {facts.path}"
-        fd = _descriptor(source.tars.path(facts.path), name) if fetcher is None else fetcher.fetch(facts)
+        fd = _descriptor(source.tars.path(facts.path), name) if fetcher is None else fetcher.fetch(facts, mark)
         try:
             size = os.fstat(fd).st_size
             index.require_inside(name, size)
@@ -123,11 +124,8 @@ class OpenShards:
             file = ShardFile(fd, size) if self._keep_files else None
         finally:
             os.close(fd)
-        if self._check and fetcher is None and not source.checked[key[1]]:
-            found = hashlib.sha256(data).hexdigest()  # releases the GIL
-            if found != facts.sha256:
-                raise WrongData(f"{name} has sha256 {found[:12]}…, its manifest says {facts.sha256[:12]}…", _REMEDY)
-            source.checked.set(key[1])
+        if self._check and fetcher is None:
+            _compare(data, facts.sha256, mark, name)
         ids, rows = index.sample_ids, slice(None)
         if source.rows is not None:
             rows = source.rows[key[1]]
@@ -135,10 +133,23 @@ class OpenShards:
         return OpenShard(data, ids, _bounds(index, self._members, rows, len(ids)), file)
 
 
-def _fetcher(store: "Store", config: RemoteConfig, check: bool) -> "Fetcher":
+def _compare(data: memoryview, wanted: str, mark: Mark, name: str) -> None:
+    """A shard with its sha256, unless that was done; one worker does it, the others wait for it."""
+    if mark:
+        return
+    with mark.one_at_a_time():
+        if mark:
+            return
+        found = hashlib.sha256(data).hexdigest()  # releases the GIL
+        if found != wanted:
+            raise WrongData(f"{name} has sha256 {found[:12]}…, its manifest says {wanted[:12]}…", _REMEDY)
+        mark.set()
+
+
+def _fetcher(store: "Store", source: Source, config: RemoteConfig, check: bool) -> "Fetcher":
     from stages.stream.fetch import Fetcher
 
-    return Fetcher(store, config, check)
+    return Fetcher(store, config, check, source.models)
 
 
 _REMEDY = "`pairmill verify` says which samples are hit; build that shard again, or fetch it anew"

@@ -1,8 +1,8 @@
 """A dataset as the stream sees it: a list of shards with their hashes, and, one shard at a time, what is in them."""
 
 import hashlib
+import importlib
 import json
-import mmap
 import posixpath
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +17,7 @@ from schemas.manifest import FileEntry, FolderIndex, Manifest
 from schemas.stream import SourceConfig
 from stages.shard.run import INDEX
 from stages.store import Store, digest
+from stages.stream.marks import Marks
 from stages.stream.members import ShardIndex
 
 BUILD_MANIFEST = "manifest.json"
@@ -33,23 +34,6 @@ class ShardFacts(FileEntry):
     """In the store of indexes."""
 
 
-class Marks:
-    """A yes or no per shard; processes forked from the one that made them see each other's."""
-
-    def __init__(self, count: int) -> None:
-        self._map = mmap.mmap(-1, max(1, count))
-
-    def __getitem__(self, at: int) -> bool:
-        return self._map[at] != 0
-
-    def set(self, at: int) -> None:
-        self._map[at] = 1
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """All no again elsewhere."""
-        return Marks, (len(self._map),)
-
-
 class Source:
     """An opened dataset. Picklable: a worker process takes the lists along and opens files of its own."""
 
@@ -62,6 +46,16 @@ class Source:
         self.checked = Marks(len(facts))
         """Shards whose sha256 was compared and is right."""
         self._of_build = indexes is tars
+        self.models: Any = None
+        """What this process' clients know of the store's service, for those of processes forked from it."""
+        if not indexes.local:
+            importlib.import_module("stages.stream.fetch")  # before a fork, not in every worker
+            from stages.stream.objects import models_of
+
+            self.models = models_of(indexes.fs)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "models": None}
 
     @property
     def counts(self) -> np.ndarray:

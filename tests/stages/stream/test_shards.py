@@ -94,3 +94,10 @@ def test_upcoming_is_what_comes(make_build: MakeBuild) -> None:
         drawn = sequence.at((position, position + 8))
         needed = set(zip(drawn.source.tolist(), drawn.shard.tolist(), strict=True))
         assert needed <= set(sequence.upcoming(position)), position
+
+
+def test_the_small_windows_of_the_beginning_are_announced_together(make_build: MakeBuild) -> None:
+    """Windows of 1, 2 and 3 shards: as many as two later windows have."""
+    reader = BatchReader(config(make_build(samples=48)))
+    assert len(reader.sequence.upcoming(0)) == 6
+    assert len(reader.sequence.upcoming(4)) == 5
