@@ -14,11 +14,11 @@ Numbered = tuple[int, Reply | Failure]
 
 
 async def ask_all(requests: Iterable[Request], endpoint: Endpoint) -> AsyncIterator[Numbered]:
-    """(index, outcome) for every request, as they come; at most `max_in_flight` requests are held at a time.
+    """(index, outcome) for every request, as they come; at most twice `max_in_flight` requests are held at a time.
 
     Closing the iterator, cancelling the task or an error gives up what has not been sent, and lets what was sent arrive
     in the cache (`drain_s`)."""
-    window = endpoint.config.timing.max_in_flight
+    window = 2 * endpoint.config.timing.max_in_flight  # while replies wait for the disk, their slots are used
     done: asyncio.Queue[tuple[int, asyncio.Task[Reply | Failure]]] = asyncio.Queue()
     pending: set[asyncio.Task[Reply | Failure]] = set()
     numbered = enumerate(requests)
