@@ -21,13 +21,22 @@ _SERIAL = 4
 """Fewer images than this are not worth waking threads for."""
 
 
+def alone() -> None:
+    """One thread for OpenCV in this process: ours are the threads, and nested ones fight for the same cores.
+
+    To be called before a fork, too: where OpenCV's own threads run, a forked process that changes their number waits
+    for ever, for threads that the fork did not copy.
+    """
+    import cv2
+
+    cv2.setNumThreads(1)
+
+
 class Decoder:
     """Decodes batches; its threads live as long as it does."""
 
     def __init__(self, config: DecodeConfig) -> None:
-        import cv2
-
-        cv2.setNumThreads(1)  # ours are the threads: nested ones fight for the same cores
+        alone()
         self.config = config
         self._pool = ThreadPoolExecutor(config.threads, thread_name_prefix="decode") if config.threads > 1 else None
 

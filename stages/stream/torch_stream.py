@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from schemas.stream import StreamConfig
 from stages.stream.batches import Batch, BatchReader
+from stages.stream.decode import alone
 from stages.stream.references import Sender
 from stages.stream.report import SourceReport, drawn
 from stages.stream.sequence import Sequence
@@ -42,6 +43,8 @@ class Stream(IterableDataset[Batch]):
         self.config, self._topology = config, topology
         self.sources = sources if sources is not None else [open_source(s) for s in config.sources]
         self.sequence = Sequence([s.counts for s in self.sources], config)
+        if config.decode is not None:
+            alone()
         self.position = 0
         self.changes: list[str] = []
 

@@ -2,6 +2,8 @@
 
 import errno
 import mmap
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from stages.stream.batches import Batch, BatchReader
 from stages.stream.topology import Topology
 from stages.stream.torch_stream import Stream
+from tests.conftest import ROOT
 from tests.stages.stream.conftest import MakeBuild, config
 
 
@@ -22,6 +25,24 @@ def test_a_stock_dataloader_gives_the_sequence(make_build: MakeBuild, workers: i
     batches = list(DataLoader(Stream(settings), batch_size=None, num_workers=workers))
     assert [batch.sample_id for batch in batches] == alone
     assert all(b.image.dtype == torch.uint8 and b.image.shape[1:] == (16, 16, 3) for b in batches)
+
+
+_AFTER_OPENCV = """
+import sys
+import cv2, numpy as np
+cv2.setNumThreads(4)
+cv2.resize(np.zeros((4000, 4000, 3), np.uint8), (3000, 3000), interpolation=cv2.INTER_CUBIC)  # its threads run
+from schemas.stream import StreamConfig
+from stages.stream.torch_stream import Stream
+print(sum(len(batch.sample_id) for batch in Stream(StreamConfig.model_validate_json(sys.argv[1])).loader(1)))
+"""
+
+
+def test_workers_decode_after_their_parent_used_opencv(make_build: MakeBuild) -> None:
+    settings = config(make_build(samples=12), decode={"size": 16}).model_dump_json()
+    command = [sys.executable, "-c", _AFTER_OPENCV, settings]
+    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+    assert told.stdout == "12\n"
 
 
 @pytest.mark.parametrize("shared_from", [0, 1 << 30])
