@@ -48,7 +48,7 @@ class Asking:
 
 
 def forecast_asking(plan: Plan) -> Asking | None:
-    """None where the recipe asks no model. Replies in the cache count as asked: they cost nothing."""
+    """None where the recipe asks no model. Replies that the cache has already are not subtracted."""
     from stages.synthesize.estimate import estimate
 
     config = plan.recipe.synthesize
