@@ -69,6 +69,8 @@ class ChecksConfig(StageConfig):
     max_countable: int = 10
     """Counts are not judged for words with this many boxes or more: COCO boxes about 15 of a kind and then one crowd
     (Lin et al. 2014, section 4.3), and a pool's boxes do not say which of them is a crowd."""
+    uncounted: frozenset[str] = HEAPS
+    """Labels, in lower case, whose counts are not judged."""
     side_margin: float = 0.04
     """Centres nearer than this share of the picture's side decide no left, right, above or below."""
     smallest_denied: Annotated[float, Field(ge=0, le=1)] = 0.01
@@ -104,7 +106,7 @@ class SynthesizeConfig(StageConfig):
     """What the teacher gets: captions, boxes and text lines as symbols (LLaVA, arXiv:2304.08485, section 3), the
     picture as a data URL, or both."""
     image_size: Annotated[int, Field(ge=64, le=4096)] = 768
-    """Longer side, in pixels, of the picture sent to a teacher that sees it; smaller ones are sent as they are."""
+    """Longer side, in pixels, of the picture sent to a teacher that sees it; smaller ones are not enlarged."""
     language: Literal["caption", "en", "zh"] = "en"
     """Of the conversations; caption: the pool's language column, English where it says nothing that we have."""
     vocabulary: Literal["labels"] | tuple[str, ...] = ()

@@ -4,7 +4,8 @@ A name means all of a label; a kind means some of it (every puppy is a dog); a l
 Words that are often something else (phone, glass, table, plant, bat, computer) stand nowhere: they claim nothing.
 """
 
-from stages.synthesize.words import regular_plural
+from stages.synthesize import words
+from stages.synthesize.facts import COLOURS as SPOKEN_COLOURS
 
 NAMES: dict[str, tuple[str, ...]] = {
     "person": ("people", "human", "human being"),
@@ -81,22 +82,20 @@ SHAPES: dict[str, tuple[str, ...]] = {
     "crescent": ("crescent moon",),
 }
 COLOURS: dict[str, str] = {
-    **{c: c for c in ("red", "orange", "yellow", "green", "turquoise", "blue", "purple", "pink", "white", "black")},
-    **{c: c for c in ("brown", "grey")},
+    **{c: c for c in SPOKEN_COLOURS},
     "violet": "purple", "teal": "turquoise", "gray": "grey",
 }  # fmt: skip
 IRREGULAR: dict[str, str] = {
-    "person": "persons", "man": "men", "woman": "women", "child": "children", "mouse": "mice", "goose": "geese",
-    "sheep": "sheep", "calf": "calves", "knife": "knives", "skis": "skis", "scissors": "scissors", "people": "people",
-    "aircraft": "aircraft", "cattle": "cattle", "fireman": "firemen", "policeman": "policemen", "broccoli": "broccoli",
-    "gentleman": "gentlemen", "luggage": "luggage",
+    **words.IRREGULAR, "person": "persons", "skis": "skis", "scissors": "scissors", "people": "people",
+    "cattle": "cattle", "broccoli": "broccoli", "gentleman": "gentlemen", "luggage": "luggage",
 }  # fmt: skip
+"""The template's, and what the words above add. "people" is a word of its own here."""
 
 
 def plural(phrase: str) -> str:
     """The plural of a noun phrase, by its last word."""
     head, _, last = phrase.rpartition(" ")
-    word = IRREGULAR[last] if last in IRREGULAR else regular_plural(last)
+    word = IRREGULAR[last] if last in IRREGULAR else words.regular_plural(last)
     return f"{head} {word}".strip()
 
 

@@ -10,7 +10,6 @@ from stages.synthesize.checks.statements import (
     Exchange,
     Statement,
     answer_number,
-    asks_yes_no,
     exchanges,
     is_bounded,
     stated,
@@ -22,7 +21,10 @@ from stages.synthesize.context import Context, Draft
 _LEADS = frozenset({
     "are", "is", "shows", "show", "contains", "contain", "has", "have", "features", "includes", "depicts", "see",
     "displays", "exactly", "only", "just", "count", "presents", "holds", "spot", "find", "showing", "containing",
-    "with", "of", "there", "include", "depicting", "featuring", "'s", "there's", "notice", "precisely", "total",
+    "with", "of", "there", "include", "depicting", "featuring", "'s", "there's", "notice", "precisely", "total", "at",
+    "it's", "that's", "comprises", "comprising", "observe", "counted", "found", "spotted", "seeing", "identify", "make",
+    "got", "we've", "you've", "i've", "consists", "including", "shown", "pictured", "depicted", "totally", "actually",
+    "detect", "captures", "captured", "get", "say", "they're", "i'm", ":", "present", "presenting", "offers",
 })  # fmt: skip
 _ALL = frozenset({
     "are", "there", "is", "can", "you", "see", "in", "the", "this", "image", "picture", "photo", "photograph", "scene",
@@ -30,7 +32,22 @@ _ALL = frozenset({
     "of", "contain", "contains", "have", "has", "count", "frame", "exactly", "overall", "i", "we", "drawing", "visual",
     "illustration", "show", "shows", "whole", "entire", "feature", "depicted", "pictured", "displayed", "find", "a",
     "and", "also", "as", "well", "too", "composition", "please", "spot", "view", "if", "any", "at", "all", "notice",
-    "did", "found", "everywhere", "anywhere", "what", "would", "get", "say", "exist",
+    "did", "found", "everywhere", "anywhere", "what", "would", "get", "say", "exist", "for", "me", "us",
+    "currently", "clearly",
+    "shot", "background", "were", "was", "make", "up", "captured", "identified", "spotted", "to", "counted",
+    "together", "depicts", "now", "today", "along", "plus", "none", "hidden", "which", "each", "them",
+    "portrayed", "main", "part", "somewhere", "perhaps", "maybe", "anyhow", "happen", "photographer",
+    "capture", "captures", "think", "form",
+})  # fmt: skip
+_PICTURES = ("picture", "image", "photo", "photograph", "view", "shot", "scene", "drawing", "snapshot")
+_COUNTING = ("many", "count", "counted", "number", "quantity", "tally", "total", "counting", "numerous")
+_BARE_LEADS = frozenset({
+    "are", "is", "it's", "there's", "that's", "they're", "were", "exactly", "only", "just", "count", "counted", "find",
+    "it", "see", "comes", "to", "say", "be", "precisely", "you'll", "total", "of", "about", "make", "i'd", "found",
+})  # fmt: skip
+_BARE_ENDS = frozenset({
+    ("of", "them"), ("of", "those"), ("of", "these"), ("in", "number"), ("in", "total"), ("in", "all"), ("in", "the"),
+    ("in", "view"), ("in", "this"), ("to", "be"), ("that", "can"), ("which", "can"),
 })  # fmt: skip
 _MORE = frozenset(
     {"another", "other", "others", "third", "fourth", "second", "rest", "remaining", "more", "additional"}
@@ -43,7 +60,11 @@ def wrong_count(draft: Draft, context: Context, config: ChecksConfig) -> list[Fi
     if world is None:
         return []
     lexicon = lexicon_of(context.vocabulary)
-    found = [*_told(draft, lexicon, world, config), *_asked(draft, lexicon, world, config)]
+    found = [
+        *_told(draft, lexicon, world, config),
+        *_asked(draft, lexicon, world, config),
+        *_of_them(draft, lexicon, world, config),
+    ]
     return sorted(set(found), key=lambda f: (f.turn, f.evidence))
 
 
@@ -51,7 +72,7 @@ def _told(draft: Draft, lexicon: Lexicon, world: World, config: ChecksConfig) ->
     for statement in stated(draft, lexicon):
         mention, words = statement.mention, statement.sentence.tokens
         told = mention.count if mention.count is not None else _number_of(words, mention)
-        if told is None or world.caption_counts(mention, told):
+        if told is None or world.caption_counts(mention, told) or _heaps(mention, config):
             continue
         if is_bounded(words, mention.first - 1):
             continue
@@ -60,6 +81,10 @@ def _told(draft: Draft, lexicon: Lexicon, world: World, config: ChecksConfig) ->
             continue
         if told > there or (told < there and _tells_all(draft, statement, lexicon)):
             yield _finding(statement.turn, told, there, statement.sentence)
+
+
+def _heaps(mention: Mention, config: ChecksConfig) -> bool:
+    return any(label.lower() in config.uncounted for label in mention.labels)
 
 
 def _number_of(words: tuple[str, ...], mention: Mention) -> int | None:
@@ -93,6 +118,10 @@ def _leads(words: tuple[str, ...], mention: Mention, lexicon: Lexicon) -> bool:
         return at == 0 and number(words[0]) is not None
     if words[at] in _LEADS:
         return words[at] != "of" or number(words[at - 1]) is None
+    if words[at] in (*_PICTURES, "up", "composed", "consisting", "consists", "comprised") and words[
+        at + 1 : at + 2
+    ] == ("of",):
+        return True
     joined = words[at] in ("and", ",", "plus", "also") or words[at : at + 1] == ("with",)
     earlier = [m for m in lexicon.mentions(words[:at]) if at - m.end <= 2]
     return joined and bool(earlier) and _leads(words, earlier[-1], lexicon)
@@ -118,20 +147,45 @@ def _backdrop(words: tuple[str, ...]) -> bool:
 def _asked(draft: Draft, lexicon: Lexicon, world: World, config: ChecksConfig) -> Iterator[Finding]:
     for exchange in exchanges(draft):
         asked = exchange.asked or (exchange.question[-1] if exchange.question else None)
-        if asked is None:
-            continue
-        mention = _counted_noun(asked, lexicon)
-        if mention is not None:
+        mention = counted_noun(asked, lexicon) if asked else None
+        if asked is not None and mention is not None and not _heaps(mention, config):
             yield from _how_many(exchange, asked, mention, world, config)
-        elif asks_yes_no(asked) and exchange.yes is False:
-            yield from _denied(exchange, asked, lexicon, world, config)
 
 
-def _counted_noun(asked: Sentence, lexicon: Lexicon) -> Mention | None:
+def _of_them(draft: Draft, lexicon: Lexicon, world: World, config: ChecksConfig) -> Iterator[Finding]:
+    """A number without a noun, of the one thing that the question names: `There are three of them.`"""
+    for exchange in exchanges(draft):
+        named = [m for s in exchange.question for m in lexicon.mentions(s.tokens)]
+        plain = all(m.plural and not m.modified and not _heaps(m, config) for m in named)
+        if len({m.labels for m in named}) != 1 or not plain:
+            continue
+        for sentence in exchange.answer:
+            told = None if lexicon.mentions(sentence.tokens) else _bare_number(sentence.tokens)
+            there = world.number(named[0].labels)
+            if told is None or not 0 < there < config.max_countable or world.caption_counts(named[0], told):
+                continue
+            if told > there or (told < there and named[0].covers and not _MORE & set(sentence.tokens)):
+                yield _finding(exchange.turn + 1, told, there, sentence)
+
+
+def _bare_number(words: tuple[str, ...]) -> int | None:
+    """The number in "there are three", "they are three in number", "I make it three"."""
+    for at, word in enumerate(words):
+        told = number(word)
+        if told is None or told < 2 or is_bounded(words, at) or at == 0 or words[at - 1] not in _BARE_LEADS:
+            continue
+        after = words[at + 1 : at + 3]
+        if not after or not is_word(after[0]) or after in _BARE_ENDS or after[0] in ("altogether", "present", "here"):
+            return told
+    return None
+
+
+def counted_noun(asked: Sentence, lexicon: Lexicon) -> Mention | None:
+    """What a question wants the number of."""
     words = asked.tokens
     for mention in lexicon.mentions(words):
         before = words[max(0, mention.noun - 6) : mention.noun]
-        if any(t in before for t in ("many", "count", "counted", "number", "quantity")):
+        if any(t in before for t in _COUNTING):
             return mention
     return None
 
@@ -145,24 +199,8 @@ def _how_many(
         return
     told = answer[0]
     whole = mention.covers and not mention.modified and not restricted(asked.tokens, mention.end)
-    if (there or told == 0) and (told > there or (told < there and whole)):
+    if told and there and (told > there or (told < there and whole)):
         yield _finding(exchange.turn + 1, told, there, answer[1])
-
-
-def _denied(
-    exchange: Exchange, asked: Sentence, lexicon: Lexicon, world: World, config: ChecksConfig
-) -> Iterator[Finding]:
-    """`Is there a dog?` `No.` where a dog is boxed."""
-    mentions = lexicon.mentions(asked.tokens)
-    if len(mentions) != 1:
-        return
-    mention = mentions[0]
-    plain = mention.covers and not mention.modified and not mention.definite and mention.count is None
-    if not plain or restricted(asked.tokens, mention.end) or set(asked.tokens[: mention.first]) - _ALL:
-        return
-    there = world.number(mention.labels)
-    if there:
-        yield _finding(exchange.turn + 1, 0, there, exchange.answer[0])
 
 
 def _finding(turn: int, told: int, there: int, sentence: Sentence) -> Finding:

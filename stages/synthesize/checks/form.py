@@ -93,8 +93,8 @@ def _units(sentence: str) -> int:
 
 def _stutter(units: list[str]) -> str | None:
     """A phrase said again at once: one word four times, two or three words three times, a longer one less often."""
-    for size in range(1, min(_RUN, len(units) // 2) + 1):
-        again = 3 * size if size == 1 else 2 * size if size < 4 else 1.6 * size if size < 8 else size
+    for size in range(1, min(_RUN, (len(units) + 1) // 2) + 1):
+        again = 3 * size if size == 1 else 2 * size if size < 4 else 1.6 * size if size < 8 else size - 1
         run = 0
         for at in range(size, len(units)):
             run = run + 1 if units[at] == units[at - size] else 0

@@ -8,7 +8,7 @@ import re
 from schemas.conversation import Check
 from schemas.synthesize import ChecksConfig
 from stages.synthesize.checks.finding import Finding
-from stages.synthesize.checks.words import is_word, shown, tokens
+from stages.synthesize.checks.words import is_word, sentences, shown, tokens
 from stages.synthesize.context import Context, Draft
 
 _QUOTED = re.compile(r"\"[^\"]*\"|“[^”]*”|「[^」]*」|『[^』]*』|《[^》]*》")
@@ -33,16 +33,24 @@ def wrong_language(draft: Draft, context: Context, config: ChecksConfig) -> list
     found: list[Finding] = []
     for i, (_, text) in enumerate(draft.turns):
         bare = _QUOTED.sub(" ", text)
-        if (draft.language == "en" and not _english(bare)) or (draft.language == "zh" and not _chinese(bare)):
+        wrong = draft.language == "en" and (not _english(bare) or _slips(bare, _HAN, _LATIN))
+        wrong = wrong or (draft.language == "zh" and (not _chinese(bare) or _slips(bare, _LATIN, _HAN)))
+        if wrong:
             found.append(Finding(Check.wrong_language, i, shown(text)))
     return found
+
+
+def _slips(text: str, script: "re.Pattern[str]", own: "re.Pattern[str]") -> bool:
+    """Whether a whole sentence is in the other script: 6 ideographs, or 30 Latin letters, and none of its own."""
+    least = _SURE if script is _HAN else 5 * _SURE
+    return any(len(script.findall(s.text)) >= least and not own.search(s.text) for s in sentences(text))
 
 
 def _english(text: str) -> bool:
     letters, latin = len(_LETTER.findall(text)), len(_LATIN.findall(text))
     foreign = letters - latin
     if foreign >= _SURE or (foreign >= 2 and foreign * 2 > letters):
-        return latin > foreign * 4
+        return latin > foreign * 10
     words = [t for t in tokens(text) if is_word(t)]
     strange = sum(w in _NEIGHBOURS for w in words)
     return len(words) < _SURE or strange <= 1 or sum(w in _ENGLISH for w in words) >= strange
@@ -52,4 +60,4 @@ def _chinese(text: str) -> bool:
     han, latin = len(_HAN.findall(text)), len(_LATIN.findall(text))
     if len(_KANA_HANGUL.findall(text)) > han * 0.2:
         return False
-    return han * 5 >= latin or (han == 0 and latin < _SURE)  # an English word is about five letters
+    return han * 2 >= latin or (han == 0 and latin < _SURE)

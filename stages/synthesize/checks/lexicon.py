@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
+from stages.synthesize import words
 from stages.synthesize.checks import coco
 from stages.synthesize.checks.words import is_word, number
 
@@ -41,10 +42,41 @@ _FOLLOWERS = frozenset({
     "all", "not", "directly", "somewhere", "gives", "draws", "keeps", "shares", "side", "positioned", "anywhere",
     "today", "did", "give", "show", "shows", "would", "might", "may", "will", "must", "should", "contrast", "form",
     "stay", "remain", "please", "draw", "keep", "forms", "stays", "remains", "belong", "get", "gets", "wait", "lean",
-    "face", "catch", "dominate", "contrasts", "blend", "line", "move", "moves", "exactly", "sleeps", "eats",
+    "face", "catch", "dominate", "contrasts", "blend", "line", "move", "moves", "exactly", "sleeps", "eats", "be",
+    "been", "easy", "hard", "happens", "happen", "come", "comes", "itself", "themselves", "sat",
+    "stood", "lay", "hung", "became", "becomes", "somehow", "perhaps", "maybe", "probably", "though", "although",
+    "since", "before", "after", "during", "through", "throughout", "past", "onto", "per", "via", "within", "until",
+    "what", "how", "why", "he", "she", "his", "her", "its", "their", "my", "your", "our", "this", "these", "those",
+    "some", "any", "no", "each", "one", "two", "three", "more", "less", "much", "many", "very", "quite", "rather",
+    "really", "well", "now", "however", "put", "set", "made", "got", "took", "came", "went", "won't",
+    "wouldn't", "couldn't", "shouldn't", "can't", "cannot", "doesn't", "don't", "wasn't", "weren't", "hasn't",
+    "haven't", "didn't", "similar", "different", "large", "small", "big", "tall", "close", "far", "front", "apart",
+    "full", "open", "empty", "ready", "clear", "upside", "part", "except", "upon", "amid", "who's",
 })  # fmt: skip
 _ACTIVITIES = frozenset({"training", "racing", "riding", "parking", "setting", "cutting", "opening", "building"})
 _ADJECTIVE_REACH = 4
+_MODIFYING = frozenset({
+    "luggage", "cattle", "broccoli", "skis", "scissors", "human", "passenger", "player", "baby", "child",
+    "adult", "tennis",
+    "kid", "police", "tourist", "sports", "pedestrian", "spectator", "motorcycle", "bicycle", "sheep", "oven", "toilet",
+})  # fmt: skip
+"""Nouns that often stand before another one: in front of an unknown word they are no heads."""
+_ADJECTIVAL = ("able", "ible", "ful", "ous", "ive", "less", "ish", "ant", "ent")
+_PARTS = frozenset({
+    "tracks", "stops", "toys", "bowls", "lights", "doors", "windows", "seats", "wheels", "houses", "shelves", "legs",
+    "boxes", "parts", "pieces", "slices", "peels", "trees", "plants", "players", "riders", "drivers", "owners",
+    "lovers", "races", "shows", "stations", "cages", "feeders", "trails", "trunks", "frames", "sheets",
+    "covers", "handles", "hands", "toppings", "tables", "stands", "racks", "cars", "carts", "lanes", "parks", "shops",
+    "stores", "statues", "figures", "motifs", "patterns", "prints", "engine", "cushions", "caps", "faces", "stalls",
+    "enclosures", "wings", "crossings", "games", "fans", "rides", "treats", "lids", "tanks", "courts", "rackets",
+    "scene", "element", "event", "apartment", "department", "plant", "equipment", "garment", "compartment", "patient",
+    "client", "student", "agent", "parent", "tent", "attendant", "restaurant", "assistant", "enthusiast", "motive",
+})  # fmt: skip
+"""Nouns in -s, or that look like adjectives: behind another noun they make a compound of it, not a sentence."""
+_AUXILIARIES = frozenset({
+    "does", "do", "did", "can", "could", "would", "will", "should", "might", "may", "must", "let", "makes", "make",
+    "made", "making", "see", "doesn't", "didn't", "can't", "watch", "help",
+})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +123,16 @@ class Lexicon:
                 families[noun].add(label)
             else:
                 families[label].add(label)
+        self.everything = vocabulary
         self.coloured = any(labels != {noun} for noun, labels in families.items())
         self._terms: dict[tuple[str, ...], Term] = {}
+        self._own: set[tuple[str, ...]] = set()
         for noun, labels in families.items():
             found = frozenset(labels)
             coloured = found != {noun}
             synonyms = coco.SHAPES.get(noun, ()) if coloured else coco.NAMES.get(noun, ())
             self._add((noun, *synonyms), found, True, coloured)
+            self._own |= {tuple(form.split()) for form in (noun, coco.plural(noun), words.plural(noun))}
             if not coloured:
                 self._add(coco.KINDS.get(noun, ()), found, False, False)
         for word, labels in coco.LOOSE.items():
@@ -113,6 +148,10 @@ class Lexicon:
             self._terms.setdefault(tuple(phrase.split()), Term(labels, covers, many, coloured))
             self._terms.setdefault(tuple(coco.plural(phrase).split()), Term(labels, covers, True, coloured))
 
+    def is_own_name(self, noun: tuple[str, ...]) -> bool:
+        """Whether these words are a label (without its colour) in singular or plural, no synonym."""
+        return noun in self._own
+
     def mentions(self, tokens: tuple[str, ...]) -> list[Mention]:
         """Noun phrases in order, longest match first; words that are part of another noun are left out."""
         found: list[Mention] = []
@@ -126,16 +165,31 @@ class Lexicon:
             at += length or 1
         return found
 
+    def _begins(self, tokens: tuple[str, ...], at: int) -> bool:
+        """Whether another noun of the vocabulary follows at once: `passenger jets`."""
+        return any(tokens[at : at + n] in self._terms for n in range(1, min(self._longest, len(tokens) - at) + 1))
+
     def _phrase(self, tokens: tuple[str, ...], start: int, end: int, floor: int) -> Iterator[Mention]:
         term = self._terms[tokens[start:end]]
         before = tokens[start - 1] if start > floor else ""
-        if before in _UNREAL or not _ends_phrase(tokens, end):
+        if before in _UNREAL:
             return
         first, colours, adjectives = _modifiers(tokens, start, floor)
+        asked = bool(_AUXILIARIES.intersection(tokens[max(floor, first - 3) : first]))
         count, determiner = _counted(tokens, first, floor)
+        several = words.plural(" ".join(tokens[start:end])) == " ".join(tokens[start:end])
+        weak = tokens[start] in _MODIFYING
+        plural, asked = term.plural and not weak, asked and not weak
+        determined = determiner is not None and (count is None or count == 1) and not weak
+        if not _ends_phrase(tokens, end, plural, asked, determined) or self._begins(tokens, end):
+            return
         ambiguous = tokens[start] in coco.AMBIGUOUS or tokens[start].rstrip("s") in coco.AMBIGUOUS
+        if tokens[start] in coco.COLOURS and tokens[end : end + 1] in (("and",), ("or",)):
+            return  # "orange and white"
         if ambiguous and not (before in DETERMINERS or before in _JOINS or count is not None or colours or adjectives):
             return
+        if count is not None and count > 1 and not term.plural and not several:
+            return  # "a five car train", "four sided clock"
         modified = bool(adjectives)
         if not term.coloured:
             modified = modified or bool(colours)
@@ -155,16 +209,24 @@ class Lexicon:
                 )  # fmt: skip
 
 
-def _ends_phrase(tokens: tuple[str, ...], end: int) -> bool:
-    """Whether the noun is the head of its phrase: `bus stop` and `dog's` are not about a bus or a dog."""
+def _ends_phrase(tokens: tuple[str, ...], end: int, plural: bool, asked: bool, determined: bool) -> bool:
+    """Whether the noun is the head of its phrase: `bus stop` and `dog's` are not about a bus or a dog.
+
+    A plural noun rarely modifies another. `asked`: an auxiliary stands before the phrase, so that a verb may follow.
+    """
     if end == len(tokens):
         return True
     after = tokens[end]
     if not is_word(after):
         return after != "-"
-    if after in _FOLLOWERS or after in coco.COLOURS:
+    if after in _FOLLOWERS or after in coco.COLOURS or plural:
         return True
-    return after not in _ACTIVITIES and (after.endswith(("ing", "ly")) or (after.endswith("ed") and after != "bed"))
+    if after in _ACTIVITIES or after in _PARTS:
+        return False
+    if after.endswith(("ing", "ly", *_ADJECTIVAL)) or (after.endswith("ed") and after != "bed"):
+        return True
+    third_person = after.endswith("s") and not after.endswith(("ss", "us", "'s"))
+    return asked or (third_person and determined)
 
 
 def _modifiers(tokens: tuple[str, ...], start: int, floor: int) -> tuple[int, list[str], list[str]]:
@@ -203,6 +265,8 @@ def _counted(tokens: tuple[str, ...], first: int, floor: int) -> tuple[int | Non
         return 2, "a"
     if last == "single":
         return 1, previous or None
+    if last in DEFINITE and previous == "of" and first - 3 >= floor and (part := number(tokens[first - 3])) is not None:
+        return part, last
     told = number(last)
     if told is not None:
         return told, previous if previous in DETERMINERS else None

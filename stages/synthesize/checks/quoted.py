@@ -15,25 +15,80 @@ _QUOTE = re.compile(
     r"(?<![\w])['‘]([^'’\n]{1,200}?)['’](?!\w)"
 )
 _CUE = re.compile(
-    r"\b(?:reads?|reading|says?|said|saying|written|text|words?|wording|sign|letter(?:s|ing)?|titled|inscription|"
-    r"inscribed|displays?|printed|spells?|logo|title|labell?ed|label|lettered|caption|banner|message|writing|slogan|"
-    r"brand|poster|marked|engraved|painted|phrase|name|headline|stamped|bears?|tag|plate|read)\b|写着|文字|标志|字样|招牌|牌子",
+    r"\b(?:reads?|reading|says?|said|saying|states?|stating|written|text|words?|wording|worded|sign|"
+    r"letter(?:s|ing)?|titled|"
+    r"inscription|inscribed|displays?|printed|spells?|logo|labell?ed|label|lettered|banner|message|writing|slogan|"
+    r"brand|poster|marked|engraved|painted on|phrase|headline|stamped|bears?|tag|plate|read|notice|announces?|"
+    r"transcri\w+|legible|decipher\w*|make out|made out|board|billboard|names?|title|placard|plaque)\b|写着|"
+    r"文字|标志|字样|招牌|牌子|写的是|标语",
     re.IGNORECASE,
 )
-_ASKS = re.compile(
-    r"\bwhat\b(?!.*\b(?:you|i|we|one|people|someone) (?:\w+ )?say\b).*"
-    r"\b(?:say|says|read|reads|written|text|words?|spell|spells|writing|inscription|printed)\b|"
-    r"\b(?:read|transcribe|quote)\b.*\b(?:text|sign|writing|words?|lettering)\b|写着什么|什么字|文字是",
+_TITLE = re.compile(
+    r"\b(?:title|name|caption|call it|headline|suggest|slogan|hashtag|story|describe it as|word for (?:it|"
+    r"the mood))\b.*\b(?:would|could|"
+    r"give|suggest|write|propose|choose|going to be|fit|suit)\b|"
+    r"\b(?:would|could|give|suggest|write|propose|choose|pick)\b.*\b(?:title|name|caption|headline|slogan|"
+    r"hashtag|tweet|story|poem)\b",
     re.IGNORECASE | re.DOTALL,
 )
-_CAPITALS = re.compile(
-    r"\b(?:reads?|reading|says?|saying|spells?(?: out)?|words?|text|displays?)[:,]? (?:the words? )?"
-    r"([A-Z0-9][A-Z0-9&'’.-]+(?: [A-Z0-9][A-Z0-9&'’.-]*)*)(?![\w])"
+_MAKES_UP = re.compile(
+    r"\b(?:i (?:would|'d) (?:call|title|name)|could be (?:called|titled)|a (?:fitting|good) (?:title|name)|"
+    r"how about)\b",
+    re.IGNORECASE,
 )
+_TEXT = (
+    r"(?:texts?|writing|words?|lettering|letters?|wording|inscription|sign|signs|label|message|notice|board|"
+    r"banner|poster|plate|slogan)"
+)
+_ASKS = re.compile(
+    r"\bwhat\b(?!.*\b(?:you|i|we|one|people|someone) (?:\w+ )?(?:say|tell)\b).*"
+    r"\b(?:say|says|reads?|written|text|words?|spell|spells|writing|inscription|printed|wording|letters)\b|"
+    r"\b(?:read|transcribe|quote|spell out)\b.*\b(?:text|sign|writing|words?|lettering|aloud|it|out|me)\b|"
+    r"\b(?:exact wording|word for word|everything you can read|which words|quote it)\b|"
+    r"\bgive me the (?:text|words|wording)\b|"
+    r"写着什么|什么字|文字是",
+    re.IGNORECASE | re.DOTALL,
+)
+_IN_WORDS = re.compile(
+    r"\b(?:(?:using|with|in|by|pick|choose|give|name)\b[\w ]{0,20})?\b(?:single|one|few|own|two|three|"
+    r"a) words?(?: or (?:\w+ )?phrase)?\b",
+    re.IGNORECASE,
+)
+"""How to answer, not what about."""
+_ABOUT_TEXT = re.compile(
+    rf"\b{_TEXT}\b|\b(?:written|printed|legible|readable|inscribed)\b|\b(?:can|could|do|did) (?:you|one|i|we) read\b|"
+    r"\bto read\b|\bread (?:it|this|that|aloud)\b|\bwhat does (?:it|this|that) say\b|\bquote\b|写|文字|招牌|标语",
+    re.IGNORECASE,
+)
+_CAPITALS = re.compile(
+    r"\b(?:reads?|reading|says?|say|saying|states?|spells?(?: out)?|words?|text|displays?|made out|"
+    r"make out|read|announces?|"
+    r"wording is|letters form)[:,]? (?:the words? |the text )?[:]?\s?"
+    r"([A-Z0-9][A-Z0-9&'’.-]+(?: [A-Z0-9][A-Z0-9&'’.-]*)*|[A-Z][\w&'’-]*(?: (?:[A-Z0-9][\w&'’-]*|home|of|"
+    r"the|and))*)(?![\w])"
+)
+_STANDS = re.compile(
+    r"^([A-Z][\w&'’-]*(?: (?:[A-Z0-9][\w&'’-]*|home))*) (?:is|are) (?:written|printed|inscribed|painted|engraved)\b"
+)
+_COMMON = frozenset({
+    "text", "something", "it", "there", "nothing", "the", "a", "this", "that", "some", "what", "words", "letters",
+    "writing", "lettering", "yes", "no", "they", "one", "i", "we", "you", "in", "on", "an", "is", "are", "its", "as",
+})  # fmt: skip
 _LEAD = re.compile(
-    r"^(?:yes, )?(?:it|the (?:\w+ ){0,3}?(?:text|sign|writing|word|words|label|lettering|inscription)|they|that|this)"
-    r"(?: clearly| simply| just| in the (?:image|picture|photo))? (?:reads?|says?|is|are|spells?(?: out)?|displays?)"
-    r"[:,]?(?: as follows:)? ",
+    r"^(?:[-*•]\s+|\d+[.)]\s+)?(?:(?:yes|yep|sure|certainly|of course|well|here you go|"
+    r"with pleasure)[,!.:]\s*)?(?:(?:it|the (?:\w+ ){0,3}?"
+    r"(?:text|sign|writing|words?|label|lettering|inscription|letters|notice|message|wording|board|image|"
+    r"picture|photo)|they|that|this|i (?:can )?"
+    r"(?:see|read|made out|make out)|one can read)"
+    r"(?: clearly| simply| just| in the (?:image|picture|photo)| on (?:it|the \w+))* "
+    r"(?:reads?|says?|say|is|are|spells?(?: out)?|displays?|contains?|shows?|states?|has)?"
+    r"(?: the (?:text|words?|phrase))?[:,]?(?: as follows:)? )?",
+    re.IGNORECASE,
+)
+_PLAIN_ANSWER = re.compile(
+    r"^(?:(?:yes|no|nope|yep|yeah|sure|certainly|of course|correct|indeed)(?=\s*(?:[.,;!]|$))|(?:it is|"
+    r"it does|i (?:do|can|would)|"
+    r"there is|quite|very|fairly|perfectly|that'?s?)\b)",
     re.IGNORECASE,
 )
 _NOTHING = re.compile(
@@ -62,13 +117,19 @@ def invented_text(draft: Draft, context: Context, config: ChecksConfig) -> list[
 
 
 def _quotes(text: str, question: str) -> Iterator[str]:
+    question = _IN_WORDS.sub(" ", question)
     asks = bool(question) and bool(_ASKS.search(question))
+    about = asks or (bool(question) and bool(_ABOUT_TEXT.search(question)))
     quotes = [next(g for g in m.groups() if g) for m in _QUOTE.finditer(text)]
-    if quotes and (asks or _CUE.search(_QUOTE.sub(" ", text))):
-        yield from (q for q in quotes if normal(q))
+    if quotes:
+        invites = _TITLE.search(question) or _MAKES_UP.search(text)
+        if not invites and (about or _CUE.search(_QUOTE.sub(" ", text))):
+            yield from (q for q in quotes if normal(q))
         return
-    yield from (m.group(1) for m in _CAPITALS.finditer(text) if len(normal(m.group(1))) > 1)
-    if asks and not _NOTHING.search(text):
+    named = [*_CAPITALS.finditer(text), *_STANDS.finditer(text)]
+    found = [m.group(1) for m in named if len(normal(m.group(1))) > 1 and m.group(1).split()[0].lower() not in _COMMON]
+    yield from found
+    if asks and not found and not _NOTHING.search(text) and not _PLAIN_ANSWER.match(text.strip()):
         bare = _LEAD.sub("", text.strip())
         if 0 < len(bare.split()) <= _SHORT and normal(bare):
             yield bare

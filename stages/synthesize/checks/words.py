@@ -7,6 +7,7 @@ from stages.synthesize.words import NUMERALS
 
 _ABBREVIATIONS = frozenset({"mr", "mrs", "ms", "dr", "st", "vs", "e.g", "i.e", "etc", "no", "approx"})
 _END = re.compile(r"(?<=[.!?])[\"'”’)\]]*\s+|(?<=[。！？])|\n+")
+_BULLET = re.compile(r"^(?:[-*•–]|\d{1,2}[.)])\s+(?=\S)")
 _TOKEN = re.compile(r"[^\W_]+(?:[-'’.][^\W\d_]+)*|[^\w\s]")
 
 NUMBERS = {word: value for value, word in enumerate(NUMERALS)}
@@ -34,7 +35,7 @@ def sentences(text: str) -> list[Sentence]:
             found[-1] = f"{found[-1]} {piece.strip()}"
         else:
             found.append(piece.strip())
-    return [Sentence(s, tokens(s)) for s in found]
+    return [Sentence(s, tokens(_BULLET.sub("", s))) for s in found]
 
 
 def _runs_on(text: str) -> bool:

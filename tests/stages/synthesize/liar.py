@@ -12,6 +12,7 @@ from pipelines.sample_web.scenes import make_scene
 from pipelines.sample_web.shapes import Colour, Shape
 from schemas.conversation import Check
 from schemas.sample import Box
+from schemas.synthesize import HEAPS
 from stages.synthesize.context import Context, Draft, TextLine
 from tests.stages.synthesize import fresh, last, lies, phrases, third
 
@@ -134,7 +135,7 @@ class Liar:
 
     def _count(self, context: Context, rng: Random, lie: bool) -> Pair | None:
         counts = Counter(b.label for b in context.boxes or () if b.label)
-        usable = sorted(label for label, n in counts.items() if 2 <= n <= 8 and label not in PLURAL_ONLY)
+        usable = sorted(label for label, n in counts.items() if 2 <= n <= 8 and label not in PLURAL_ONLY | HEAPS)
         if not usable:
             return None
         label = rng.choice(usable)

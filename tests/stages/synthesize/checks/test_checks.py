@@ -1,12 +1,16 @@
 """Each check on what it must find and on what it must let pass."""
 
+from collections import Counter
+
 import pytest
 
 from schemas.conversation import Check
 from schemas.sample import Box
-from schemas.synthesize import ChecksConfig
+from schemas.synthesize import ChecksConfig, TemplateConfig, TemplateKind
+from stages.synthesize import template
 from stages.synthesize.checks.registry import CHECKS, examine
 from stages.synthesize.context import Context, Draft, TextLine
+from stages.synthesize.negatives import Statistics
 from tests.stages.synthesize.liar import KINDS, SHAPE_LABELS, Liar, scene_context
 
 CONFIG = ChecksConfig()
@@ -72,7 +76,6 @@ def test_what_is_denied_supposed_supported_or_another_thing_passes(question, ans
         ("How many dogs are there?", "One."),
         ("What is there?", "Three dogs sit on the lawn."),
         ("What is there?", "There is only one dog in the picture."),
-        ("Is there a cat?", "No."),
     ],
 )
 def test_a_wrong_count_is_found(question, answer):
@@ -93,6 +96,84 @@ def test_a_wrong_count_is_found(question, answer):
 )
 def test_a_count_that_may_mean_some_of_them_passes(question, answer):
     assert _found(question, answer) == []
+
+
+@pytest.mark.parametrize(
+    ("question", "answer"),
+    [
+        ("Is there a cat?", "No."),
+        ("Do you see a cat in the picture?", "No, I don't."),
+        ("What is there?", "There is no cat here."),
+        ("What is there?", "I can't see any cats."),
+        ("Where is the cat?", "The picture does not show a cat."),
+        ("How many cats are there?", "None."),
+        ("What is missing?", "A cat is nowhere to be seen."),
+        ("What would one expect?", "A cat, but there is none."),
+    ],
+)
+def test_that_a_boxed_object_is_not_there_is_found(question, answer):
+    assert _found(question, answer) == [(Check.denied_object, 1)]
+
+
+@pytest.mark.parametrize(
+    ("question", "answer"),
+    [
+        ("Is there a kitty?", "No."),
+        ("Is there a black cat?", "No."),
+        ("Is there a cat on the bus?", "No."),
+        ("Is there another cat?", "No, there are no other cats."),
+        ("Is there a cat?", "No, there is a cat and a bus."),
+        ("Is the man holding a cat?", "No, he is not holding a cat."),
+        ("What is there?", "There is no cat on the bus."),
+        ("Who is he?", "He is not a bus driver, and this is not a cat."),
+        ("Is there a horse?", "No."),
+    ],
+)
+def test_what_may_not_deny_the_box_passes(question, answer):
+    assert _found(question, answer) == []
+
+
+def test_a_small_thing_may_be_overlooked():
+    small = Context("s", 1000, 1000, (), (_box("cat", 10, 10, 90),), frozenset({"cat"}))
+    large = Context("s", 1000, 1000, (), (_box("cat", 10, 10, 110),), frozenset({"cat"}))
+    assert _found("Is there a cat?", "No.", context=small) == []
+    assert _found("Is there a cat?", "No.", context=large) == [(Check.denied_object, 1)]
+
+
+@pytest.mark.parametrize(
+    "answer", ["Indeed there is.", "It does.", "That's right.", "Yes, I can confirm that.", "One is."]
+)
+def test_an_answer_says_yes_in_many_ways(answer):
+    assert _found("Can you confirm that there is a horse?", answer) == [(Check.absent_object, 1)]
+
+
+def test_of_several_pictures_nothing_is_judged_that_needs_one():
+    turns = (
+        "What is there?",
+        'There is a horse, five dogs and a sign "Bakery", and no cat. The cat is left of the bus.',
+    )
+    assert {c for c, _ in _found(*turns)} >= {Check.absent_object, Check.wrong_count, Check.invented_text}
+    assert _found(*turns, images=("p", "q")) == []
+    assert _found(*turns, images=("p",)) == _found(*turns)
+    assert _found("What?", "As an AI language model, I cannot see images.", images=("p", "q")) == [(Check.refusal, 1)]
+
+
+def test_the_worse_answer_of_a_pair_is_not_held_against_it():
+    assert _found("How many dogs are there?", "Two.", rejected="Three.", planted="wrong_count") == []
+    assert _found("How many dogs are there?", "Three.", rejected="Two.") == [(Check.wrong_count, 1)]
+
+
+def test_what_the_template_writes_passes():
+    """All kinds, all sorts of absent labels, 200 scenes: the teacher and the checks never disagree."""
+    contexts = [scene_context(seed) for seed in range(200)]
+    statistics = Statistics.of([b.label for b in c.boxes or ()] for c in contexts)
+    written = Counter()
+    for seed, context in enumerate(contexts):
+        for draft in template.write(context, TemplateConfig(seed=seed), statistics):
+            written[draft.kind] += 1
+            assert examine(draft, context, CONFIG) == []
+    assert set(written) == set(TemplateKind)
+    assert min(written.values()) > 50
 
 
 def test_counts_of_many_boxes_are_not_judged_because_one_may_be_a_crowd():
@@ -162,6 +243,9 @@ def test_without_a_vocabulary_nothing_about_objects_is_decided():
     [
         (("Hello?", "As an AI language model, I cannot tell."), Check.refusal, 1),
         (("描述图片", "作为一个人工智能，我无法查看图片。"), Check.refusal, 1),
+        (("描述图片", "抱歉，我无法看到您的图片。"), Check.refusal, 1),
+        (("描述图片", "请您重新上传图片。"), Check.refusal, 1),
+        (("有什么？", "图片被描述为一片田野。"), Check.leak, 1),
         (("What is it?", "According to the caption, a field."), Check.leak, 1),
         (("What does the caption say?", "A field."), Check.leak, 0),
         (("Where?", "Around [0.12, 0.33, 0.5, 0.6]."), Check.leak, 1),
@@ -196,6 +280,9 @@ def test_coordinates_pass_for_kinds_that_name_regions():
     ("fr", "This is a fine picture.", True),
     ("en", "Il y a une belle maison dans le jardin avec les fleurs.", False),
     ("en", "The word “出口” means exit.", True),
+    ("en", "A long answer about the view and all that is in it, told in English. 然后用中文说一句。", False),
+    ("zh", "图中有一个写着STOP的标志。", True),
+    ("zh", "图中有一个标志。There is a sign in the middle of the picture.", False),
 ])  # fmt: skip
 def test_language_as_asked(language, text, right):
     draft = Draft("conversation", (("user", text), ("assistant", text + " ")), language)
@@ -214,9 +301,9 @@ def test_length_is_truncated_and_a_check_can_be_off():
     assert examine(cut, PHOTO, ChecksConfig(off=(Check.truncated,))) == []
 
 
-@pytest.mark.parametrize("kind", [k for k in KINDS if k != "denied object"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_planted_error_is_found_and_the_truth_passes(kind):
-    liar, caught, planted = Liar("first"), 0, 0
+    liar, caught, planted = Liar("third"), 0, 0
     for seed in range(60):
         context = scene_context(seed)
         assert examine(liar.true(context, seed).draft, context, CONFIG) == []
