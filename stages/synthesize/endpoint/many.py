@@ -14,11 +14,12 @@ Numbered = tuple[int, Reply | Failure]
 
 
 async def ask_all(requests: Iterable[Request], endpoint: Endpoint) -> AsyncIterator[Numbered]:
-    """(index, outcome) for every request, as they come; at most twice `max_in_flight` requests are held at a time.
+    """(index, outcome) for every request, as they come; at most 3/2 `max_in_flight` requests are held at a time.
 
     Closing the iterator, cancelling the task or an error gives up what has not been sent, and lets what was sent arrive
     in the cache (`drain_s`)."""
-    window = 2 * endpoint.config.timing.max_in_flight  # while replies wait for the disk, their slots are used
+    window = endpoint.config.timing.max_in_flight
+    window += window // 2  # while replies wait for the disk, their slots are used
     done: asyncio.Queue[tuple[int, asyncio.Task[Reply | Failure]]] = asyncio.Queue()
     pending: set[asyncio.Task[Reply | Failure]] = set()
     numbered = enumerate(requests)
