@@ -42,7 +42,7 @@ def synthesize(run: "Run", engine: Engine) -> None:
 
 def _conversations(run: "Run", engine: Engine, config: SynthesizeConfig) -> None:
     orders = [run.order(stale, ["conversations"]) for stale in run.plan.family("conversations").stale]
-    runner = SynthesizeRunner(run.store, synthesizer(run.plan.recipe, run.store)) if orders else None
+    runner = SynthesizeRunner(run.store, synthesizer(run.plan)) if orders else None
     # one process asks an endpoint: it holds hundreds of requests, and one pace is better than several
     engine = LocalEngine(run.plan.recipe.engine.retries) if config.teacher == "model" else engine
     run.parts("synthesize", engine, runner, orders)

@@ -1,27 +1,61 @@
 """`pairmill demo`: serve the sample web on loopback, build from it, show what became of every row."""
 
 import json
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 from pipelines.build import BuildOptions, build
-from pipelines.plan import Plan
+from pipelines.progress import Watcher
 from pipelines.recipe_file import load
 from pipelines.sample_web.pool import write_pool
 from pipelines.sample_web.server import SampleWebServer
+from pipelines.synthesis_stats import synthesis_summary
+from schemas.endpoint import Prices
+from schemas.errors import WrongRequest
 from stages.store import Store
 
 RECIPE = Path(__file__).parent / "recipes" / "demo.yaml"
 _SEED = 7
+_ASKED = 0.2
+"""Share of what is kept that a local model is asked about."""
+_PRICES = Prices(prompt=Decimal("0.15"), completion=Decimal("0.60"))
+"""As an example: what a small hosted model costs per million tokens."""
 
 
 @dataclass(frozen=True, slots=True)
 class DemoOptions:
-    """`rows` of the sample web; `engine` ray or local."""
+    """`rows` of the sample web; `engine` ray or local; `teacher` template, or local: a real model on this machine."""
 
     rows: int = 1200
     engine: str | None = None
     workers: int | None = None
+    teacher: str = "template"
+
+
+@dataclass(slots=True)
+class Stopwatch:
+    """Hands on what it is told, and keeps how long each stage took, in seconds."""
+
+    watcher: Watcher
+    seconds: dict[str, float] = field(default_factory=dict[str, float])
+    _began: dict[str, float] = field(default_factory=dict[str, float])
+
+    def start(self, stage: str, total: int | None, skipped: int = 0) -> None:
+        self._began[stage] = time.monotonic()
+        self.watcher.start(stage, total, skipped)
+
+    def advance(self, stage: str, rows: int, kept: int) -> None:
+        self.watcher.advance(stage, rows, kept)
+
+    def finish(self, stage: str, note: str = "") -> None:
+        self.seconds[stage] = time.monotonic() - self._began[stage]
+        self.watcher.finish(stage, note)
 
 
 def web_folder(out: str) -> Path:
@@ -29,17 +63,64 @@ def web_folder(out: str) -> Path:
     return Path(f"{out.rstrip('/')}-web")
 
 
-def run_demo(out: str, demo: DemoOptions, options: BuildOptions) -> Plan:
-    """Build the demo into `out`. A second run finds everything done."""
-    web = web_folder(out)
-    write_pool(web, rows=demo.rows, seed=_SEED)
-    with SampleWebServer(web) as server:
-        overrides = [
-            f"pool.paths=[{str(web.resolve() / 'pool.parquet')!r}]",
-            f"download.connect_to={json.dumps(server.connect_to)}",
+def run_demo(out: str, demo: DemoOptions, watcher: Watcher) -> dict[str, float]:
+    """Build the demo into `out`; how many seconds each stage took. A second run finds everything done.
+
+    Raises WrongRequest for a teacher that there is not, or whose packages are not installed.
+    """
+    if demo.teacher not in TEACHERS:
+        raise WrongRequest(f"there is no teacher {demo.teacher!r}", f"choose from {', '.join(TEACHERS)}")
+    web, stopwatch = web_folder(out), Stopwatch(watcher)
+    with TEACHERS[demo.teacher]() as more:
+        write_pool(web, rows=demo.rows, seed=_SEED)
+        with SampleWebServer(web) as server:
+            overrides = [
+                f"pool.paths=[{str(web.resolve() / 'pool.parquet')!r}]",
+                f"download.connect_to={json.dumps(server.connect_to)}",
+            ]
+            extra = (("kind", demo.engine), ("workers", demo.workers))
+            overrides += [f"engine.{k}={v}" for k, v in extra if v is not None]
+            build(load(str(RECIPE), [*overrides, *more]), Store(out), BuildOptions(watcher=stopwatch))
+    return stopwatch.seconds
+
+
+@contextmanager
+def _template() -> Iterator[list[str]]:
+    yield []
+
+
+@contextmanager
+def _local() -> Iterator[list[str]]:
+    """A small model writes captions anew, for the samples that fit their caption best; the rest would take too long."""
+    from pipelines.local_model.server import local_model
+
+    few = {"reason": "not_asked", "top": {"column": "clip_score", "share": _ASKED}}
+    with local_model() as model:
+        endpoint = model.endpoint(_PRICES).model_dump(mode="json")
+        settings = {"teacher": "model", "kinds": ["recaption"], "endpoint": endpoint, "require": True}
+        yield [
+            *(f"synthesize.{name}={json.dumps(value)}" for name, value in settings.items()),
+            f"select.rules={json.dumps([*_rules(), few])}",
         ]
-        overrides += [f"engine.{k}={v}" for k, v in (("kind", demo.engine), ("workers", demo.workers)) if v is not None]
-        return build(load(str(RECIPE), overrides), Store(out), options)
+
+
+def _rules() -> list[dict[str, Any]]:
+    return [rule.model_dump(mode="json", exclude_none=True) for rule in load(str(RECIPE)).recipe.select.rules]
+
+
+TEACHERS: Mapping[str, Callable[[], AbstractContextManager[list[str]]]] = MappingProxyType(
+    {"template": _template, "local": _local}
+)
+"""Name → what serves it while the demo runs, and the settings that ask it."""
+
+
+def speed(out: str, seconds: dict[str, float]) -> str | None:
+    """What a model wrote per second, for a person; None where none was asked, or nothing was written in this run."""
+    found = synthesis_summary(Store(out))
+    if found is None or not found.total.completion_tokens or seconds.get("synthesize", 0.0) < 1.0:
+        return None
+    rate = found.total.completion_tokens / seconds["synthesize"]
+    return f"{rate:,.0f} tokens/s written, prices {_PRICES.prompt} in and {_PRICES.completion} out per million tokens"
 
 
 def next_commands(out: str) -> list[tuple[str, str]]:

@@ -14,6 +14,7 @@ import numpy as np
 from pipelines.lineage import Origin
 from schemas.errors import WrongRequest
 from schemas.ledger import Selected
+from schemas.synthesize import SynthesizeConfig
 from stages.batches import write_batches
 from stages.families import EVIDENCE, FINAL, SELECTION, late_families_of, part_file, stage_of
 from stages.shard.rows import RowStream
@@ -79,22 +80,27 @@ def late_inputs(plan: "Plan", part: int, kept: list[str]) -> dict[str, str] | No
 
 def counts_labels(recipe: "Recipe") -> bool:
     """Whether `groups/labels.parquet` belongs to the build."""
-    return recipe.synthesize is not None and Synthesize(recipe.synthesize).counts_labels
+    return recipe.synthesize is not None and _blind(recipe.synthesize).counts_labels
 
 
-def synthesizer(recipe: "Recipe", store: Store) -> Synthesize:
+def synthesizer(plan: "Plan") -> Synthesize:
     """The stage with all it must know; the label counts are there. Raises WrongRequest without a place for replies."""
-    config = recipe.synthesize
-    assert config is not None
-    return Synthesize(
-        config, Known(read_labels(store) if counts_labels(recipe) else None, replies_folder(recipe, store))
-    )
+    recipe, store = plan.recipe, plan.store
+    (planned,) = plan.late
+    assert recipe.synthesize is not None and isinstance(planned, Synthesize)
+    labels = read_labels(store) if counts_labels(recipe) else None
+    known = Known(labels, replies_folder(recipe, store))
+    return Synthesize(recipe.synthesize, known, planned.fits.clip if planned.fits else None)
 
 
 def synthesizer_for_estimate(recipe: "Recipe") -> Synthesize:
     """The stage as far as it writes prompts: nothing is counted, nobody is asked."""
     assert recipe.synthesize is not None
-    return Synthesize(recipe.synthesize)
+    return _blind(recipe.synthesize)
+
+
+def _blind(config: SynthesizeConfig) -> Synthesize:
+    return Synthesize(config.model_copy(update={"fits": None}))
 
 
 def replies_folder(recipe: "Recipe", store: Store) -> str:

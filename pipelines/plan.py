@@ -211,9 +211,10 @@ def make_stages(loaded: Loaded) -> tuple[Stage, list[Stage]]:
     return Download(loaded.recipe.download), measures
 
 
-def make_late_stages(recipe: Recipe) -> list[Stage]:
-    """The stages after select, as far as a plan must know them."""
-    return [Synthesize(recipe.synthesize)] if recipe.synthesize is not None else []
+def make_late_stages(recipe: Recipe, measures: list[Stage]) -> list[Stage]:
+    """The stages after select, as far as a plan must know them. Raises WrongRequest where one lacks a measure."""
+    clip = next((stage for stage in measures if isinstance(stage, ClipMeasure)), None)
+    return [Synthesize(recipe.synthesize, clip=clip)] if recipe.synthesize is not None else []
 
 
 def fetch_weights(loaded: Loaded) -> None:
@@ -230,7 +231,7 @@ def check(loaded: Loaded) -> tuple[Stage, list[Stage]]:
     from stages.select.check import check as check_select
 
     download, measures = make_stages(loaded)
-    late = make_late_stages(loaded.recipe)
+    late = make_late_stages(loaded.recipe, measures)
     check_fit([download, *measures, *late])
     for stage in (*measures, *late):
         stage.identity()  # an unknown model or a missing checkpoint is found here
@@ -248,5 +249,5 @@ def make_plan(loaded: Loaded, store: Store) -> Plan:
     found = scan(pool)
     if not found.rows:
         raise WrongData(f"the pool has no rows: {', '.join(loaded.recipe.pool.paths)}", "name files with rows")
-    late = make_late_stages(loaded.recipe)
+    late = make_late_stages(loaded.recipe, measures)
     return Plan(loaded, store, pool, found, download, measures, late, SealBook(store), KeptRows(store))

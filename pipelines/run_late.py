@@ -43,7 +43,11 @@ class SynthesizeRunner:
         kept = kept_rows(self._store, order.part)
         if len(kept) != pool.num_rows:
             raise WrongData(f"{SELECTION} is not about the rows of part {order.part:05d}", "run the build again")
-        rows = joined(pool, index).filter(kept)
+        rows = joined(pool, index)
+        if self._stage.fits is not None:
+            clip = self._store.read_table(part_file("measures/clip", order.part), ["clip_image"])
+            rows = rows.append_column("clip_image", clip["clip_image"])
+        rows = rows.filter(kept)
         outcomes = [self._process(order.part, batch) for batch in self._batches(order.part, rows)]
         whole = Outcome(
             pa.concat_tables([o.table for o in outcomes]),

@@ -10,6 +10,7 @@ from stages.base import Stage
 from stages.families import EVIDENCE, FINAL, SELECTION, families_of, family_schema, final_file, late_families_of
 from stages.shard.document import sharded_columns
 from stages.synthesize.labels import LABELS
+from stages.synthesize.stage import Synthesize
 
 DUPLICATES, INDEX = "groups/duplicates.parquet", "shards/index.parquet"
 STEP_FILES = {"dedup": DUPLICATES, "select": SELECTION, "labels": LABELS, "final": FINAL, "shards": INDEX}
@@ -33,6 +34,9 @@ def inputs_of(stage: Stage) -> dict[str, list[str]]:
     wanted = {"pool": sorted(pool)}
     if stage.name != "download":
         wanted["parts"] = sorted(parts)
+    if isinstance(stage, Synthesize):
+        wanted["parts"] += ["stored_sha256"] if stage.sees_pictures else []
+        wanted |= {} if stage.fits is None else {"measures/clip": ["clip_image"]}
     return wanted
 
 

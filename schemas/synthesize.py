@@ -114,6 +114,9 @@ class SynthesizeConfig(StageConfig):
     decided. labels: every label that occurs in the pool's boxes. Empty: boxes are examples, absence is unknown."""
     repair: Annotated[int, Field(ge=0, le=1)] = 0
     """1: what fails a check is written once more, with the finding told to the teacher."""
+    fits: Annotated[float | None, Field(ge=-1, le=1)] = None
+    """Drop conversations whose answers' mean CLIP similarity with the picture is below this (reason unlike_picture);
+    by the recipe's measure.clip. None: not judged."""
     require: bool = True
     """Reject a sample of which no conversation is kept. False: it stays, with its caption alone."""
     group: Annotated[int, Field(ge=2, le=8)] = 3

@@ -68,6 +68,7 @@ def demo(
     rows: Annotated[int, typer.Option(help="Rows of the sample web.", min=200)] = 1200,
     engine: Annotated[str | None, typer.Option(help="ray or local.")] = None,
     workers: Annotated[int | None, typer.Option(help="Workers per stage.")] = None,
+    teacher: Annotated[str, typer.Option(help="template, or local: a real small language model.")] = "template",
     as_json: JsonFlag = False,
 ) -> None:
     """Serve the sample web on loopback, build from it, show what became of every row.
@@ -76,21 +77,22 @@ def demo(
     """
     import time
 
-    from pipelines.build import BuildOptions
-    from pipelines.demo import DemoOptions, next_commands, run_demo
+    from pipelines.demo import DemoOptions, next_commands, run_demo, speed
 
     began = time.monotonic()
-    options = DemoOptions(rows, engine, workers)
+    options = DemoOptions(rows, engine, workers, teacher)
     if not as_json:
         typer.echo(
             f"A web of {rows:,} image-caption pairs with planted troubles, served on loopback; built into {out}\n"
         )
-    watched(as_json, lambda watcher: run_demo(out, options, BuildOptions(watcher=watcher)))
+    stages = watched(as_json, lambda watcher: run_demo(out, options, watcher))
     seconds = round(time.monotonic() - began, 1)
     if as_json:
         emit({"build": out, "seconds": seconds})
         return
     survival(store(out))
+    if (rate := speed(out, stages)) is not None:
+        typer.echo(rate)
     typer.echo(f"\nDone in {seconds} s. Try next:\n")
     for command, what in next_commands(out):
         typer.echo(f"  # {what}\n  {command}")

@@ -64,6 +64,12 @@ class ClipMeasure(PixelMeasure):
             self._loaded.release()
             self._loaded = None
 
+    def text(self, texts: Sequence[str]) -> np.ndarray:
+        """Unit-length embeddings of any texts: float32, texts × dimensions; (0, 0) for none."""
+        cut = self.clip.batch_size
+        found = [self._model().embed_text(texts[i : i + cut]) for i in range(0, len(texts), cut)]
+        return np.concatenate(found) if found else np.empty((0, 0), np.float32)
+
     def look(self, image: Decoded) -> "torch.Tensor":
         """The preprocessed image: float32, 3 × size × size."""
         from PIL import Image
@@ -142,12 +148,20 @@ class _Loaded:
         from torch.nn.functional import normalize
 
         pixels = torch.stack(list(looks)).to(self.device, self.dtype)
-        tokens = self.tokenizer([self.plain(c) for c in captions]).to(self.device)
-        self._trim_cache()
         with torch.inference_mode():
             image = normalize(self.model.encode_image(pixels).float(), dim=-1)
+        return image.cpu().numpy(), self.embed_text(captions)
+
+    def embed_text(self, texts: Sequence[str]) -> np.ndarray:
+        """Unit-length text embeddings, float32, rows × dimensions."""
+        import torch
+        from torch.nn.functional import normalize
+
+        tokens = self.tokenizer([self.plain(t) for t in texts]).to(self.device)
+        self._trim_cache()
+        with torch.inference_mode():
             text = normalize(self.model.encode_text(tokens).float(), dim=-1)
-        return image.cpu().numpy(), text.cpu().numpy()
+        return text.cpu().numpy()
 
     def plain(self, caption: str) -> str:
         """The caption as the tokenizer may see it: not too long, without special tokens in any HTML disguise."""

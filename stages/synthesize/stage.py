@@ -12,11 +12,14 @@ from typing import Any
 import pyarrow as pa
 
 from schemas.conversation import NOTHING_TO_SAY, NoConversation, Synthesized
+from schemas.errors import WrongRequest
 from schemas.sample import Box, Described, TextLine
 from schemas.synthesize import SynthesizeConfig
 from stages.base import Outcome, Stage
+from stages.measure.clip import ClipMeasure
 from stages.synthesize import template
 from stages.synthesize.context import Context
+from stages.synthesize.fits import Fits
 from stages.synthesize.groups import groups_of
 from stages.synthesize.negatives import Statistics
 from stages.synthesize.teacher import Asked, Teacher, TemplateTeacher, Written
@@ -42,9 +45,14 @@ class Synthesize(Stage):
     emits = Synthesized
     reasons = NoConversation
 
-    def __init__(self, config: SynthesizeConfig, known: Known | None = None) -> None:
+    def __init__(self, config: SynthesizeConfig, known: Known | None = None, clip: ClipMeasure | None = None) -> None:
+        """`clip`: the recipe's measure, where `config.fits` asks for it. Raises WrongRequest where it is missing."""
         super().__init__(config)
         self._settings, self._known = config, known or Known()
+        if config.fits is not None and clip is None:
+            raise WrongRequest("synthesize.fits needs measure.clip", "add measure.clip to the recipe, or drop fits")
+        self.fits = None if config.fits is None or clip is None else Fits(clip, config.fits)
+        """A batch must then have the column `clip_image`."""
         self._teacher: Teacher | None = None
 
     @property
@@ -59,23 +67,31 @@ class Synthesize(Stage):
 
     def identity(self) -> dict[str, Any]:
         """With the versions of the prompts that are asked for."""
-        return {**super().identity(), "prompts": prompt_versions(self._settings)}
+        mine = {**super().identity(), "prompts": prompt_versions(self._settings)}
+        return mine if self.fits is None else mine | {"clip": self.fits.clip.identity()}
 
     def open(self) -> None:
         if self._teacher is None:
             teacher = TEACHERS[self._settings.teacher](self._settings, self._known)
             teacher.open()
             self._teacher = teacher
+            if self.fits is not None:
+                self.fits.clip.open()
 
     def close(self) -> None:
         if self._teacher is not None:
             self._teacher.close()
             self._teacher = None
+            if self.fits is not None:
+                self.fits.clip.close()
 
     def process(self, batch: pa.Table) -> Outcome:
         if self._teacher is None:
             raise AssertionError("process before open")
-        return self._outcome(batch, self._teacher.write(self.asked(batch)))
+        written = self._teacher.write(self.asked(batch))
+        if self.fits is not None:
+            self.fits.judge(batch["clip_image"].to_pylist(), written)
+        return self._outcome(batch, written)
 
     def asked(self, batch: pa.Table) -> list[Asked]:
         """What the teacher is asked, for each row of a batch (`Described`, and `image` where it sees pictures)."""
