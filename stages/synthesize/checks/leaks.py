@@ -12,7 +12,8 @@ _SAYS = (
 )
 _DETERMINED = (
     r"(?:the|your|these|those|this|each|one|another|no|all|both|any|every|several|multiple|first|second|third|last|two|"
-    r"three|four|five|given|provided|supplied|available|accompanying|image|picture|original|human|coco)"
+    r"three|four|five|given|provided|supplied|available|accompanying|image|picture|original|human|coco|"
+    r"image's|picture's|photo's)"
 )
 LEAKS = (
     r"\bbounding[- ]?box(?:es)?\b|\bbbox(?:es)?\b",

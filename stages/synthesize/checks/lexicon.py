@@ -53,6 +53,7 @@ _FOLLOWERS = frozenset({
     "haven't", "didn't", "similar", "different", "large", "small", "big", "tall", "close", "far", "front", "apart",
     "full", "open", "empty", "ready", "clear", "upside", "part", "except", "upon", "amid", "who's",
 })  # fmt: skip
+_BEDS = frozenset({"dog", "cat", "pet", "flower", "garden", "truck", "river"})
 _ACTIVITIES = frozenset({"training", "racing", "riding", "parking", "setting", "cutting", "opening", "building"})
 _ADJECTIVE_REACH = 4
 _MODIFYING = frozenset({
@@ -172,7 +173,7 @@ class Lexicon:
     def _phrase(self, tokens: tuple[str, ...], start: int, end: int, floor: int) -> Iterator[Mention]:
         term = self._terms[tokens[start:end]]
         before = tokens[start - 1] if start > floor else ""
-        if before in _UNREAL:
+        if before in _UNREAL or (tokens[start] == "bed" and before in _BEDS):
             return
         first, colours, adjectives = _modifiers(tokens, start, floor)
         asked = bool(_AUXILIARIES.intersection(tokens[max(floor, first - 3) : first]))

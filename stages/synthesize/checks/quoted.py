@@ -80,10 +80,13 @@ _LEAD = re.compile(
     r"(?:text|sign|writing|words?|label|lettering|inscription|letters|notice|message|wording|board|image|"
     r"picture|photo)|they|that|this|i (?:can )?"
     r"(?:see|read|made out|make out)|one can read)"
-    r"(?: clearly| simply| just| in the (?:image|picture|photo)| on (?:it|the \w+))* "
-    r"(?:reads?|says?|say|is|are|spells?(?: out)?|displays?|contains?|shows?|states?|has)?"
+    r"(?: clearly| simply| just| in the (?:image|picture|photo)| on (?:it|the \w+))*"
+    r"(?: (?:reads?|says?|say|is|are|spells?(?: out)?|displays?|contains?|shows?|states?|has))?"
     r"(?: the (?:text|words?|phrase))?[:,]?(?: as follows:)? )?",
     re.IGNORECASE,
+)
+_TRAIL = re.compile(
+    r" (?:is|are) (?:written|printed|displayed|shown|painted)(?: (?:there|here|on (?:it|the \w+)))?[.!]?$"
 )
 _PLAIN_ANSWER = re.compile(
     r"^(?:(?:yes|no|nope|yep|yeah|sure|certainly|of course|correct|indeed)(?=\s*(?:[.,;!]|$))|(?:it is|"
@@ -130,7 +133,7 @@ def _quotes(text: str, question: str) -> Iterator[str]:
     found = [m.group(1) for m in named if len(normal(m.group(1))) > 1 and m.group(1).split()[0].lower() not in _COMMON]
     yield from found
     if asks and not found and not _NOTHING.search(text) and not _PLAIN_ANSWER.match(text.strip()):
-        bare = _LEAD.sub("", text.strip())
+        bare = _TRAIL.sub("", _LEAD.sub("", text.strip()))
         if 0 < len(bare.split()) <= _SHORT and normal(bare):
             yield bare
 

@@ -61,7 +61,8 @@ _ANSWERING = (
     r"say(?:ing)?(?: that| this)?(?=[.!]|$))"
 )
 _SEEING = (
-    rf"(?:see|view|access|open|look at|process|analy[sz]e|display|perceive|interpret|inspect|examine|read|observe|load|"
+    rf"(?:seeing|viewing|accessing|opening|looking at|processing|analy[sz]ing|perceiving|interpreting|describing|"
+    rf"see|view|access|open|look at|process|analy[sz]e|display|perceive|interpret|inspect|examine|read|observe|load|"
     rf"recogni[sz]e|understand|handle|work with|identify|describe|receive|evaluate)(?:,? (?:or|and) \w+)*"
     rf" {_THE}(?:contents? (?:of|in) {_THE}|content |visual )?{_PICTURE}\b(?! (?:clearly|well|of|more|"
     rf"in (?:more|greater)))"

@@ -8,19 +8,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from stages.synthesize.checks.lexicon import Lexicon, Mention
+from stages.synthesize.checks.side_words import WORDS, phrase_of, side_of
 from stages.synthesize.checks.statements import Exchange, exchanges, is_negated
 from stages.synthesize.checks.words import Sentence, is_word
 from stages.synthesize.context import Draft
 from stages.synthesize.relations import OPPOSITE, Relation
 
-_LEFT, _RIGHT, _ABOVE, _BELOW = Relation.left_of, Relation.right_of, Relation.above, Relation.below
-_WORDS: dict[str, Relation] = {
-    "left": _LEFT, "leftward": _LEFT, "leftwards": _LEFT, "left-hand": _LEFT, "leftmost": _LEFT,
-    "right": _RIGHT, "rightward": _RIGHT, "rightwards": _RIGHT, "right-hand": _RIGHT, "rightmost": _RIGHT,
-    "above": _ABOVE, "higher": _ABOVE, "upper": _ABOVE, "top": _ABOVE,
-    "below": _BELOW, "beneath": _BELOW, "lower": _BELOW, "underneath": _BELOW, "bottom": _BELOW,
-}  # fmt: skip
-_BARE = frozenset({"above", "below", "beneath", "underneath"})
 _PICTURE = frozenset({"image", "picture", "photo", "photograph", "frame", "scene", "drawing", "canvas", "composition"})
 _FILL = frozenset({
     "is", "are", "was", "sits", "stands", "lies", "appears", "located", "positioned", "placed", "that", "which", "to",
@@ -47,10 +40,6 @@ _OPENS = frozenset({
 _ARTICLES = frozenset(
     {"a", "an", "the", "one", "see", "single", "find", "be", "seen", "have", "notice", "rests", "got"}
 )
-_NOT_SIDES = frozenset({
-    "there", "here", "now", "next", "beside", "in", "behind", "where", "at", "away", "under", "over", "alone", "on",
-    "angle", "angles", "after", "before", "into", "up", "down", "out", "open", "near", "by", "outside",
-})  # fmt: skip
 _REACH = 9
 
 
@@ -107,27 +96,13 @@ def _told(turn: int, sentence: Sentence, lexicon: Lexicon, topic: Mention | None
                 yield Claim(turn, sentence, topic, side, after)
 
 
-def _side(words: tuple[str, ...], at: int) -> Relation | None:
-    """The side that a word tells; "right" and "left" tell others, too: right there, all right, left over."""
-    if words[at] in ("right", "left") and words[at + 1 : at + 2] and words[at + 1] in _NOT_SIDES:
-        return None
-    if (
-        words[at] == "right"
-        and at
-        and words[at - 1] in ("that's", "you're", "all", "is", "i'm")
-        and len(words) <= at + 2
-    ):
-        return None
-    return _WORDS.get(words[at])
-
-
 def _side_phrases(words: tuple[str, ...], mentions: list[Mention]) -> Iterator[tuple[Relation, int, int]]:
     """(side, start, end) of all that relate something to what follows."""
     for at in range(len(words)):
-        side = _side(words, at)
+        side = side_of(words, at)
         if side is None or any(m.first <= at < m.end for m in mentions):
             continue
-        start, end = _phrase(words, at)
+        start, end = phrase_of(words, at)
         if end is not None:
             yield side, start, end
 
@@ -145,6 +120,8 @@ def _pronominal(
         speaks = start == 0 or {"it", "it's", "they", "they're"} & set(words[:start])
         itself = topic if speaks and _pronoun(words[:start]) else None
         a = _subject(words, start, end, mentions, named) or itself
+        if a and topic and words[0] in ("it", "it's", "they") and "," in words[a.end : start] and a.noun < start:
+            a = topic  # "It is next to the cat, to be exact below it"
         if a is None or is_negated(words, a):
             continue
         pool = {m.labels: m for m in (*named, *mentions) if m.labels != a.labels}
@@ -182,7 +159,7 @@ def _placed(turn: int, sentence: Sentence, lexicon: Lexicon) -> Iterator[Claim]:
     mentions = lexicon.mentions(words)
     found: list[tuple[Mention, Relation]] = []
     for at in range(len(words)):
-        side = _side(words, at)
+        side = side_of(words, at)
         if side is None or at < 2 or words[at - 1] != "the" or words[at - 2] not in ("on", "at", "to", "in"):
             continue
         end = at + 2 if words[at + 1 : at + 2] in (("side",), ("half",), ("part",)) else at + 1
@@ -200,21 +177,6 @@ def _placed(turn: int, sentence: Sentence, lexicon: Lexicon) -> Iterator[Claim]:
         if not is_negated(words, mention):
             yield Claim(turn, sentence, mention, side, None)
             yield from (Claim(turn, sentence, mention, side, m) for m, s in found if s is OPPOSITE[side])
-
-
-def _phrase(words: tuple[str, ...], at: int) -> tuple[int, int | None]:
-    """The extent of "on the left side of", "higher up than", "above"; end None where it relates to nothing."""
-    start = at
-    while start > 0 and words[start - 1] in ("the", "to", "on", "at", "in", "towards", "toward", "from"):
-        start -= 1
-    end = at + 1
-    while end < len(words) and words[end] in ("side", "hand", "up", "down", "corner", "half", "part", "edge"):
-        end += 1
-    if words[at] in _BARE:
-        return start, end
-    if end < len(words) and words[end] in ("of", "than", "from"):
-        return start, end + 1
-    return start, None
 
 
 def _near(words: tuple[str, ...], start: int, end: int) -> bool:
@@ -259,8 +221,11 @@ def _topic(exchange: Exchange, lexicon: Lexicon) -> Mention | None:
     if asked is None:
         return None
     mentions = lexicon.mentions(asked.tokens)
-    side_of = "which" in asked.tokens[:3] or "what" in asked.tokens[:3]
-    if side_of and len(mentions) == 2 and "side" in asked.tokens:
+    if "where" in asked.tokens or "where's" in asked.tokens:
+        at = next(k for k, t in enumerate(asked.tokens) if t in ("where", "where's"))
+        mentions = [*(m for m in mentions if m.first > at), *(m for m in mentions if m.first < at)]
+    which_side = "which" in asked.tokens[:3] or "what" in asked.tokens[:3]
+    if which_side and len(mentions) == 2 and "side" in asked.tokens:
         return mentions[1] if asked.tokens[mentions[0].first - 2 : mentions[0].first] == ("of", "the") else mentions[0]
     return mentions[0] if mentions else None
 
@@ -273,7 +238,7 @@ def _answered(exchange: Exchange, lexicon: Lexicon) -> Iterator[Claim]:
     words, answer = asked.tokens, exchange.answer[0]
     asked_about = lexicon.mentions(words)
     told = lexicon.mentions(answer.tokens)
-    sides = [s for k in range(len(answer.tokens)) if (s := _side(answer.tokens, k))]
+    sides = [s for k in range(len(answer.tokens)) if (s := side_of(answer.tokens, k))]
     turn = exchange.turn + 1
     place = any(t in _PLACE for t in words)
     if len(asked_about) == 2 and len(set(sides)) == 1 and place and not told:
@@ -291,12 +256,12 @@ def _picks(words: tuple[str, ...]) -> bool:
 def _picked(exchange: Exchange, asked: Sentence, lexicon: Lexicon, told: list[Mention]) -> Iterator[Claim]:
     words = asked.tokens
     mentions = lexicon.mentions(words)
-    sides = [k for k in range(len(words)) if _side(words, k)]
+    sides = [k for k in range(len(words)) if side_of(words, k)]
     if len(sides) != 1 or not told or not _picks(words) or is_negated(exchange.answer[0].tokens, told[0]):
         return
-    side, turn, answer = _WORDS[words[sides[0]]], exchange.turn + 1, exchange.answer[0]
+    side, turn, answer = WORDS[words[sides[0]]], exchange.turn + 1, exchange.answer[0]
     if len(mentions) == 1:
-        _, end = _phrase(words, sides[0])
+        _, end = phrase_of(words, sides[0])
         if end is not None and _near(words, end, mentions[0].first) and len(told) == 1:
             yield Claim(turn, answer, told[0], side, mentions[0])
     elif len(mentions) == 2 and len(told) == 1:

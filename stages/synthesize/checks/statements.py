@@ -30,6 +30,11 @@ _SUBJECTS = frozenset({
     "i", "we", "you", "there", "there's", "it", "it's", "they", "one", "he", "she", "i'm", "i've", "we've", "you've",
     "they're", "that's", "here",
 })  # fmt: skip
+_SHOWING = frozenset({
+    "seen", "see", "there", "there's", "shows", "show", "showing", "features", "featuring", "contains", "includes",
+    "include", "depicts", "displays", "captures", "background", "foreground", "notice", "spot", "view",
+})  # fmt: skip
+"""Without such a word a bare plural may mean the kind: "it protects people from the sun"."""
 _NOT_SEEN = frozenset({"absent", "missing", "nowhere"})
 _SUPPOSED = frozenset({
     "would", "could", "might", "may", "if", "imagine", "should",
@@ -168,7 +173,8 @@ def _new_clause(words: tuple[str, ...], at: int) -> bool:
 
 
 def _there_is_not(words: tuple[str, ...], at: int) -> bool:
-    return words[at] == "there" and any(t in _NO for t in words[at + 1 : at + 4])
+    around = (*words[max(0, at - 1) : at], *words[at + 1 : at + 4])
+    return words[at] == "there" and any(t in _NO for t in around)
 
 
 def _supposed(words: tuple[str, ...], mention: Mention, asked: bool = False) -> bool:
@@ -180,6 +186,7 @@ def _supposed(words: tuple[str, ...], mention: Mention, asked: bool = False) -> 
     opening = words[max(0, mention.first - 2) : mention.first]
     examples = "such" in before[-4:] or "well" in before[-4:]
     examples = examples or words[mention.end : mention.end + 1] in (("is",), ("are",), ("was",), ("were",), ("has",))
+    examples = examples or (mention.first <= 5 and before[-4:-1].count("looks") + before[-3:].count("looks") > 0)
     if any(t in _LIKE for t in opening) and not examples:
         return True
     if mention.definite:
@@ -188,8 +195,8 @@ def _supposed(words: tuple[str, ...], mention: Mention, asked: bool = False) -> 
     guessed = not asked and any(t in _POLITE for t in clause)
     if guessed or any(t in _SUPPOSED for t in (*before, *words[mention.end : mention.end + 1])):
         return not (asked and _COULD_SEE.search(" ".join(before)))
-    generic = mention.plural and mention.count is None and mention.determiner is None and mention.first == 0
-    return generic and not any(t in _WHOLE or t == "seen" for t in words)
+    bare = mention.plural and mention.count is None and mention.determiner is None
+    return bare and not any(t in _WHOLE or t in _SHOWING for t in words)
 
 
 def _one_of_two(words: tuple[str, ...], mention: Mention) -> bool:
