@@ -39,7 +39,7 @@ class Way:
 
 
 def run(args: list[str]) -> None:
-    """Measure, print and write bench/results/shuffle.*"""
+    """Measure, print and write bench/results/NAME.*"""
     parser = argparse.ArgumentParser(
         prog="bench shuffle", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -49,6 +49,7 @@ def run(args: list[str]) -> None:
     parser.add_argument("--batch", type=int, default=256, help="samples whose shards' entropy is taken")
     parser.add_argument("--readers", nargs="+", choices=list(READERS), default=["ours", "wds0", "wds1", "mds", "lit"])
     parser.add_argument("--cache", type=Path, default=cache_folder())
+    parser.add_argument("--name", default="shuffle", help="of the results: memories can be measured apart")
     asked = parser.parse_args(args)
     data = many(asked.cache, asked.shards * asked.per_shard, asked.per_shard)
     runner = Runner(asked.cache)
@@ -62,7 +63,7 @@ def run(args: list[str]) -> None:
         "samples": f"{data.samples:,} in {asked.shards} shards; entropy of batches of {asked.batch}",
         "peers": ", ".join(f"{name} {version}" for name, version in PEERS.items()),
     }
-    report("shuffle", rows, facts)
+    report(asked.name, rows, facts)
 
 
 def ways(held: int, per_shard: int) -> Iterator[Way]:
