@@ -7,8 +7,10 @@ from pipelines.engine.local import LocalEngine
 from pipelines.late import counts_labels, synthesizer, write_final
 from pipelines.lineage import Origin
 from pipelines.run_late import SynthesizeRunner
+from pipelines.run_part import WorkOrder
 from pipelines.steps import steps_of
-from schemas.synthesize import SynthesizeConfig
+from schemas.errors import HandedIn
+from schemas.synthesize import BatchConfig, SynthesizeConfig
 from stages.families import FINAL
 from stages.synthesize.labels import LABELS, count_labels
 
@@ -40,9 +42,35 @@ def synthesize(run: "Run", engine: Engine) -> None:
     run.step("final", final)
 
 
+def _handed_in(run: "Run", config: SynthesizeConfig, batch: BatchConfig, orders: list[WorkOrder]) -> list[WorkOrder]:
+    """Every part's requests go to the provider before any is waited for; the parts that are still to be written.
+
+    Raises HandedIn where the recipe says not to wait.
+    """
+    run.dirty()
+    at_once = config.model_copy(update={"batch": batch.model_copy(update={"wait_s": 0.0})})
+    runner, left = SynthesizeRunner(run.store, synthesizer(run.plan, at_once)), list[WorkOrder]()
+    error: HandedIn | None = None
+    runner.open()
+    try:
+        for order in orders:
+            try:
+                runner.run(order)
+            except HandedIn as waiting:
+                error = waiting
+                left.append(order)
+    finally:
+        runner.close()
+    if error is not None and batch.wait_s == 0:
+        raise error
+    return left
+
+
 def _conversations(run: "Run", engine: Engine, config: SynthesizeConfig) -> None:
     orders = [run.order(stale, ["conversations"]) for stale in run.plan.family("conversations").stale]
-    runner = SynthesizeRunner(run.store, synthesizer(run.plan)) if orders else None
+    if config.batch is not None and config.teacher == "model":
+        orders = _handed_in(run, config, config.batch, orders)
+    runner = SynthesizeRunner(run.store, synthesizer(run.plan, config)) if orders else None
     # one process asks an endpoint: it holds hundreds of requests, and one pace is better than several
     engine = LocalEngine(run.plan.recipe.engine.retries) if config.teacher == "model" else engine
     run.parts("synthesize", engine, runner, orders)

@@ -83,14 +83,14 @@ def counts_labels(recipe: "Recipe") -> bool:
     return recipe.synthesize is not None and _blind(recipe.synthesize).counts_labels
 
 
-def synthesizer(plan: "Plan") -> Synthesize:
+def synthesizer(plan: "Plan", config: SynthesizeConfig) -> Synthesize:
     """The stage with all it must know; the label counts are there. Raises WrongRequest without a place for replies."""
     recipe, store = plan.recipe, plan.store
     (planned,) = plan.late
-    assert recipe.synthesize is not None and isinstance(planned, Synthesize)
+    assert isinstance(planned, Synthesize)
     labels = read_labels(store) if counts_labels(recipe) else None
     known = Known(labels, replies_folder(recipe, store))
-    return Synthesize(recipe.synthesize, known, planned.fits.clip if planned.fits else None)
+    return Synthesize(config, known, planned.fits.clip if planned.fits else None)
 
 
 def synthesizer_for_estimate(recipe: "Recipe") -> Synthesize:

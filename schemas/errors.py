@@ -42,6 +42,10 @@ class Stopped(PairmillError):
     exit_code = 1
 
 
+class HandedIn(Stopped):
+    """Work is done elsewhere and not done yet: a provider's batches."""
+
+
 class StageBug(WrongData):
     """A stage raised on a sample where it should have returned a reason. Carries where."""
 

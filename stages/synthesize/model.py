@@ -9,7 +9,8 @@ tells what it took, so that a sample's bytes do not depend on its neighbours.
 """
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import zip_longest
@@ -46,7 +47,9 @@ class Asks(Protocol):
     """Asker, or what sends the same requests another way (BatchAsker)."""
 
     def open(self) -> object: ...
-    def ask_all(self, requests: Iterable[Request]) -> list[Outcome]: ...
+    def ask_all(
+        self, requests: Iterable[Request], seen: Callable[[int, Outcome], object] | None = None
+    ) -> list[Outcome]: ...
     def close(self) -> None: ...
 
 
@@ -119,8 +122,10 @@ class ModelTeacher:
         return dict(zip(failed.values(), self._asked(todo, remade), strict=True))
 
     def _asked(self, todo: Sequence[Job], make: Callable[[Job], Request]) -> list[_Case]:
-        """Each job's outcome, in order. Pictures are made in threads, a few ahead of what is sent."""
+        """Each job's outcome, in order. Pictures are made in threads, a few ahead of what is sent; replies are judged
+        in one while others are still to come."""
         unseen: dict[int, NoPicture] = {}
+        sent: list[Job] = []
 
         def made(numbered: tuple[int, Job]) -> Request | None:
             try:
@@ -131,12 +136,25 @@ class ModelTeacher:
 
         numbered = enumerate(todo)
         requests = map(made, numbered) if self._config.sees == "text" else ahead(made, numbered)
-        outcomes = iter(self._outcomes(one for one in requests if one is not None))
-        return [self._case(job, unseen[i] if i in unseen else next(outcomes)) for i, job in enumerate(todo)]
+        cases: dict[int, Future[_Case]] = {}
+        with ThreadPoolExecutor(1, thread_name_prefix="judge") as judge:
 
-    def _outcomes(self, requests: Iterable[Request]) -> list[Outcome]:
+            def going() -> Iterator[Request]:
+                for job, one in zip(todo, requests, strict=True):
+                    if one is not None:
+                        sent.append(job)
+                        yield one
+
+            def came(index: int, outcome: Outcome) -> None:
+                cases[index] = judge.submit(self._case, sent[index], outcome)
+
+            self._outcomes(going(), came)
+        judged = iter([cases[index].result() for index in range(len(sent))])
+        return [_Case(job, unseen[i]) if i in unseen else next(judged) for i, job in enumerate(todo)]
+
+    def _outcomes(self, requests: Iterable[Request], came: Callable[[int, Outcome], object]) -> list[Outcome]:
         assert self._asker is not None, "write before open"
-        found = self._asker.ask_all(requests)
+        found = self._asker.ask_all(requests, came)
         for one in found:
             if isinstance(one, Failure) and one.reason in _STOPS:
                 what, remedy = _STOPS[one.reason]
@@ -144,7 +162,7 @@ class ModelTeacher:
                 raise Stopped(f"{what}: {answered} of {len(found)} requests are answered; {one.evidence}", remedy)
         return found
 
-    def _case(self, job: Job, outcome: Outcome | NoPicture) -> _Case:
+    def _case(self, job: Job, outcome: Outcome) -> _Case:
         if not isinstance(outcome, Reply):
             return _Case(job, outcome)
         return _Case(job, outcome, judged(outcome, job.kind, job.task, self._config.checks))

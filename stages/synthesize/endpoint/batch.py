@@ -8,13 +8,13 @@ import asyncio
 import os
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from schemas.endpoint import EndpointConfig, Structured
-from schemas.errors import Stopped, WrongRequest
+from schemas.errors import HandedIn, WrongRequest
 from schemas.synthesize import BatchConfig
 from stages.synthesize.endpoint.book import Batch, Book
 from stages.synthesize.endpoint.client import told
@@ -61,12 +61,18 @@ class BatchAsker:
         self._collector = Collector(self.config, self.budget, self._remote, self._folder)
         return self
 
-    def ask_all(self, requests: Iterable[Request]) -> list[Reply | Failure]:
-        """Outcomes in the order of the requests.
+    def ask_all(
+        self, requests: Iterable[Request], seen: Callable[[int, Reply | Failure], object] | None = None
+    ) -> list[Reply | Failure]:
+        """Outcomes in the order of the requests; `seen` is told of each at the end.
 
-        Raises Stopped where batches are still worked on after `batch.wait_s` (the same call in a later run goes on),
+        Raises HandedIn where batches are still worked on after `batch.wait_s` (the same call in a later run goes on),
         WrongRequest as `Endpoint.ask`."""
-        return self._runner.run(self._ask_all(list(requests)))
+        found = self._runner.run(self._ask_all(list(requests)))
+        for index, outcome in enumerate(found):
+            if seen is not None:
+                seen(index, outcome)
+        return found
 
     def close(self) -> None:
         """What is handed in goes on at the provider."""
@@ -126,7 +132,7 @@ class BatchAsker:
     def _stop(self, round: "Round") -> None:
         left, batches = len(self._unanswered(round)), self._book.batches.values()
         names = ", ".join(batch.id or batch.uid for batch in batches)
-        raise Stopped(
+        raise HandedIn(
             f"{left} of {len(round.wanted)} requests wait for {len(batches)} batches at the provider ({names[:200]})",
             "run the same command again later: what is done is collected then, and nothing is handed in twice",
         )

@@ -64,11 +64,19 @@ class Asker:
         self._runner.run(self.endpoint.__aenter__())
         return self
 
-    def ask_all(self, requests: Iterable[Request]) -> list[Reply | Failure]:
-        """Outcomes in the order of the requests. Raises as `Endpoint.ask`; Ctrl-C keeps what was paid for."""
+    def ask_all(
+        self, requests: Iterable[Request], seen: Callable[[int, Reply | Failure], object] | None = None
+    ) -> list[Reply | Failure]:
+        """Outcomes in the order of the requests. Raises as `Endpoint.ask`; Ctrl-C keeps what was paid for.
+
+        `seen` is told of each as it comes (index, outcome), in the loop's thread: it must not take long."""
 
         async def collect() -> list[Reply | Failure]:
-            found = {index: outcome async for index, outcome in ask_all(requests, self.endpoint)}
+            found: dict[int, Reply | Failure] = {}
+            async for index, outcome in ask_all(requests, self.endpoint):
+                found[index] = outcome
+                if seen is not None:
+                    seen(index, outcome)
             return [found[index] for index in range(len(found))]
 
         return self._runner.run(collect())
