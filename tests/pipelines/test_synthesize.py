@@ -22,13 +22,14 @@ from pipelines.run_late import kept_rows
 from pipelines.stats import stats
 from pipelines.synthesis_stats import synthesis_summary
 from pipelines.verify import verify
-from schemas.errors import Stopped, WrongRequest
+from schemas.errors import HandedIn, Stopped, WrongRequest
 from schemas.synthesize import SynthesizeConfig
 from stages.store import Store
 from stages.synthesize.endpoint.many import Asker
 from stages.views import open_views
 from tests.conftest import RECIPE, Cli, Web, sets
 from tests.pipelines.test_kill import NO_CLIP, result
+from tests.stages.synthesize.endpoint.batches import BatchServer
 from tests.stages.synthesize.endpoint.server import COMPLETION, PROMPT, Do, Seen, Server, completion, error
 
 GOOD = json.dumps(
@@ -270,6 +271,20 @@ def test_a_dead_endpoint_stops_the_build_and_rejects_nobody(web: Web, folder: Pa
 def test_an_object_store_needs_a_folder_for_replies(web: Web) -> None:
     with Server(good) as server, pytest.raises(WrongRequest, match=r"synthesize\.replies"):
         make_plan(load(str(RECIPE), settings(web, *teacher(server))), Store("memory://nowhere"))
+
+
+def test_batches_of_all_parts_are_handed_in_before_any_is_waited_for(web: Web, folder: Path) -> None:
+    with BatchServer(good, work_s=1.0) as server:
+        asking = [*teacher(server), "synthesize.batch.poll_s=0.1"]
+        with pytest.raises(HandedIn, match="run the same command again"):
+            run(web, folder, *asking, "synthesize.batch.wait_s=0")
+        assert len(server.jobs) == 6 and not (folder / "manifest.json").exists()
+        store = run(web, folder, *asking, "synthesize.batch.wait_s=60")
+        assert len(server.jobs) == 6 and len(server.seen) == len({seen.text for seen in server.seen})
+    summary = synthesis_summary(store)
+    assert summary is not None and summary.total.kept == selected(store) and verify(store).ok
+    # 20 tokens at 1 and 7 at 2 per million, at half the price
+    assert summary.total.pico == selected(store) * (PROMPT + 2 * COMPLETION) * 10**6 // 2
 
 
 # ------------------------------------------------------------------------------------------------ kills
