@@ -20,11 +20,11 @@ import pyarrow as pa
 
 from schemas.ledger import Duplicate, Rejection, Selected, ShardEntry, StageCount
 from schemas.row import Row
-from stages.families import FAMILIES, family_schema, part_file, stage_of
+from stages.families import AFTER_SELECT, FAMILIES, family_schema, part_file, stage_of
 from stages.payload import PayloadTar
 from stages.store import Seal, Store, sealed
 
-ALL_FAMILIES = list(FAMILIES)
+ALL_FAMILIES = [family for family in FAMILIES if family not in AFTER_SELECT]
 _PIXELS = ("measures/image", "measures/pdq", "measures/clip")
 _CLIP_DIM = 8
 

@@ -52,8 +52,10 @@ def sql(
     as_json: JsonFlag = False,
     csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
 ) -> None:
-    """Ask a build in SQL. Views: samples, pool, parts, measures, groups, selection, conversations, dropped, final,
-    ledger, ledger_counts, shards.
+    """Ask a build in SQL.
+
+    Views: samples, pool, parts, measures, groups, selection, conversations, dropped, final, ledger, ledger_counts,
+    shards.
 
     Example: pairmill sql builds/demo "SELECT reason, count(*) FROM ledger GROUP BY ALL"
     """

@@ -80,7 +80,7 @@ def test_ledger_of_a_larger_build_is_removed_and_an_unchanged_one_left_alone(tmp
 
 def test_a_rejection_without_a_reason_is_refused(tmp_path: Path) -> None:
     store = selected(tmp_path, [sample(0)], {0: Rejected("select", None)})  # type: ignore[arg-type]
-    with pytest.raises(WrongData, match=f"sample {sid(0)} is rejected in selection.parquet without"):
+    with pytest.raises(WrongData, match=f"sample {sid(0)} is rejected without"):
         write_ledger(store, recipe())
 
 
