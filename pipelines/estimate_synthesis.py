@@ -13,6 +13,7 @@ from pipelines.plan import Plan
 from pipelines.run_late import kept_rows
 from schemas.sample import Candidate, Described
 from schemas.synthesize import BatchConfig
+from stages.families import SELECTION
 
 _LOOKED_AT = 32
 """Rows from which the mean tokens of a request are taken."""
@@ -55,7 +56,7 @@ def forecast_asking(plan: Plan) -> Asking | None:
     if config is None or config.teacher != "model" or config.endpoint is None:
         return None
     parts = [stale.part for stale in plan.family("conversations").stale]
-    decided = plan.store.exists("selection.parquet") and plan.step("select") is None
+    decided = plan.store.exists(SELECTION) and plan.step("select") is None
     samples = sum(_kept(plan, part) if decided else _rows(plan, part) for part in parts)
     folder = Path(replies_folder(plan.recipe, plan.store))
     asked = synthesizer_for_estimate(plan.recipe).asked(_looked_at(plan))
