@@ -65,6 +65,10 @@ class Sender:
             array("q", chain.from_iterable(located.bounds)).tobytes(),
         )
 
+    def close(self) -> None:
+        """Files that were passed on still arrive."""
+        self._socket.close()
+
     def _number(self, shard: OpenShard) -> int:
         """The shard's file is passed on, if it was not before; OSError where that cannot be."""
         file = shard.file
@@ -128,6 +132,7 @@ class _Files:
 
     def __init__(self, channel: socket.socket) -> None:
         self._channel, self._received = channel, 0
+        weakref.finalize(self, channel.close)
         self._maps: dict[int, memoryview] = {}
 
     def __getitem__(self, number: int) -> memoryview:

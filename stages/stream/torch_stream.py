@@ -98,12 +98,16 @@ def _travelling(reader: BatchReader) -> Iterator[Batch]:
         yield from (cast(Batch, Travelling(batch)) for batch in reader)
         return
     sender = Sender()
-    for located in reader.located(keep_files=True):
-        found = sender.references(located)
-        yield cast(Batch, Travelling(located.sliced()) if found is None else found)
+    try:
+        for located in reader.located(keep_files=True):
+            found = sender.references(located)
+            yield cast(Batch, Travelling(located.sliced()) if found is None else found)
+    finally:
+        sender.close()
 
 
 def _may_refer(reader: BatchReader) -> bool:
     """Whether the training process may hold the files that all workers have open, two windows of each source."""
     most = 2 * reader.config.window * len(reader.sources) * reader.topology.workers
-    return most <= resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return limit == resource.RLIM_INFINITY or most <= limit // 2
