@@ -23,8 +23,10 @@ from pipelines.stats import stats
 from pipelines.synthesis_stats import synthesis_summary
 from pipelines.verify import verify
 from schemas.errors import HandedIn, Stopped, WrongRequest
+from schemas.stream import SourceConfig, StreamConfig
 from schemas.synthesize import SynthesizeConfig
 from stages.store import Store
+from stages.stream.batches import BatchReader
 from stages.synthesize.endpoint.many import Asker
 from stages.views import open_views
 from tests.conftest import RECIPE, Cli, Web, sets
@@ -153,6 +155,25 @@ def test_a_rejection_said_to_be_another_stage_s_is_found(web: Web, folder: Path)
     part = table["part"][at].as_py()
     assert "has values in rows that an earlier stage rejected" in found[f"conversations/{part:05d}.parquet"]
     assert {"final.parquet", COUNTS, "ledger/00000.parquet"} <= found.keys()
+
+
+def test_a_mixture_of_kinds_is_streamed(without_clip: Path) -> None:
+    sources = [
+        SourceConfig(
+            path=str(without_clip),
+            name=kind,
+            where=f"sample_id IN (SELECT sample_id FROM conversations WHERE kind = '{kind}')",
+            weight=weight,
+        )
+        for kind, weight in (("relation", 3.0), ("counting", 1.0))
+    ]
+    drawn: dict[int, set[str]] = {0: set(), 1: set()}
+    for batch in BatchReader(StreamConfig(sources=sources, members=["json"], batch=4)):
+        for source, document in zip(batch.source, batch.members["json"], strict=True):
+            kinds = {talk["kind"] for talk in json.loads(bytes(document or b""))["conversations"]}
+            assert ("relation", "counting")[source] in kinds
+            drawn[int(source)].update(kinds)
+    assert all(drawn.values())
 
 
 # ------------------------------------------------------------------------------------------------ asking a model
