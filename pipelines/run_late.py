@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipelines.run_part import Receipt, WorkOrder, blame, joined, scatter, with_evidence
+from pipelines.run_part import Receipt, StageRunner, WorkOrder, blame, joined, scatter, with_evidence
 from schemas.errors import PairmillError, WrongData
 from stages.base import Outcome
 from stages.families import SELECTION, part_file
@@ -22,20 +22,10 @@ _PICTURES = 256
 """Samples at a time where the teacher sees pictures: their bytes are in memory."""
 
 
-class SynthesizeRunner:
+class SynthesizeRunner(StageRunner[Synthesize]):
     """Writes the conversations of a part."""
 
     light = True
-
-    def __init__(self, store: Store, stage: Synthesize) -> None:
-        self.cpus, self.gpus = stage.resources.cpus, stage.resources.gpus
-        self._store, self._stage = store, stage
-
-    def open(self) -> None:
-        self._stage.open()
-
-    def close(self) -> None:
-        self._stage.close()
 
     def run(self, order: WorkOrder) -> Receipt:
         pool = self._store.read_table(part_file("pool", order.part))

@@ -7,7 +7,7 @@ its models are loaded by `open`, once per worker.
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -90,12 +90,15 @@ def attempt(runner: Runner, order: Any, retries: int) -> Any:
     raise AssertionError("unreachable: the last try returns")
 
 
-class DownloadRunner:
-    """Fetches a part: `parts/NNNNN.tar`, then its index, then the log."""
+S = TypeVar("S", bound=Stage)
+
+
+class StageRunner(Generic[S]):
+    """What the runners of a single stage share."""
 
     light = False
 
-    def __init__(self, store: Store, stage: Stage) -> None:
+    def __init__(self, store: Store, stage: S) -> None:
         self.cpus, self.gpus = stage.resources.cpus, stage.resources.gpus
         self._store, self._stage = store, stage
 
@@ -104,6 +107,10 @@ class DownloadRunner:
 
     def close(self) -> None:
         self._stage.close()
+
+
+class DownloadRunner(StageRunner[Stage]):
+    """Fetches a part: `parts/NNNNN.tar`, then its index, then the log."""
 
     def run(self, order: WorkOrder) -> Receipt:
         pool = self._store.read_table(part_file("pool", order.part))
