@@ -38,6 +38,7 @@ from tests.stages.synthesize.liar import KINDS, SIGNS, Liar, Told, scene_context
 PLANTED = 500
 SCENES = 250
 HOW = {
+    "sixth": "held out",
     "last": "learnt from",
     "third": "learnt from",
     "fresh": "learnt from",

@@ -14,7 +14,7 @@ from schemas.conversation import Check
 from schemas.sample import Box
 from schemas.synthesize import HEAPS
 from stages.synthesize.context import Context, Draft, TextLine
-from tests.stages.synthesize import fresh, last, lies, phrases, third
+from tests.stages.synthesize import fresh, last, lies, phrases, sixth, third
 
 KINDS: dict[str, Check] = {
     "absent object": Check.absent_object, "wrong count": Check.wrong_count, "wrong colour": Check.wrong_colour,
@@ -22,7 +22,7 @@ KINDS: dict[str, Check] = {
     "refusal": Check.refusal, "loop": Check.loop, "denied object": Check.denied_object,
 }  # fmt: skip
 """Planted error → the check that ought to find it."""
-SETS = {"fresh": fresh, "third": third, "last": last}
+SETS = {"fresh": fresh, "third": third, "last": last, "sixth": sixth}
 """Whole sets of phrasings; `first` and `second` are the halves of phrases.py and lies.py."""
 SHAPE_LABELS = frozenset(f"{c} {s}" for c in Colour for s in Shape)
 SIGNS = ("STOP", "Main Street", "OPEN 24 HOURS", "Bakery", "Platform 9", "Welcome home", "No Entry", "Fresh Coffee",
