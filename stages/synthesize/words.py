@@ -6,6 +6,7 @@ care ("skiss", "a scissors", "a broccoli", "tvs", "peoples"); so the irregular o
 
 import re
 from enum import StrEnum
+from functools import lru_cache
 from types import MappingProxyType
 
 
@@ -78,6 +79,7 @@ def number(label: str) -> Number:
     return Number.single
 
 
+@lru_cache(4_096)
 def plural(label: str) -> str:
     """hot dogs, wine glasses, knives, pairs of scissors; plurals and mass nouns stay as they are."""
     kind = number(label)
