@@ -1,0 +1,75 @@
+"""Masks of a sample: which pixels belong to which thing, what asked for it, and how sure its maker was."""
+
+from enum import StrEnum
+
+from schemas.row import Float32, Int32, Row
+from schemas.sample import Key
+
+
+class Prompt(StrEnum):
+    """What a mask was asked for with."""
+
+    everything = "everything"
+    """A point of the regular grid over the whole picture."""
+    box = "box"
+    point = "point"
+    text = "text"
+
+
+class Rle(Row):
+    """COCO's compressed run-length encoding of one binary mask, as pycocotools' `mask` module reads and writes it.
+
+    Runs go down the columns, first of background; `{"size": [height, width], "counts": counts}` is COCO's JSON.
+    """
+
+    height: Int32
+    """Of the picture, in pixels."""
+    width: Int32
+    counts: str
+    """ASCII; the run lengths in groups of six bits (pycocotools, `common/maskApi.c`, rleToString)."""
+
+
+class Mask(Row):
+    """One mask, in pixels of the picture that the payload holds."""
+
+    label: str | None
+    """Of the box or the vocabulary; null: class-agnostic."""
+    prompt: str
+    """A `Prompt`."""
+    prompt_index: Int32 | None
+    """Which of the sample's boxes, points or words asked for it; null for `everything`."""
+    point_x: Float32 | None
+    """prompts everything and point: the point that was asked about, in pixels, from the left."""
+    point_y: Float32 | None
+    x: Int32
+    """Tight box of the mask's pixels: left, top, width, height, as COCO's bbox."""
+    y: Int32
+    w: Int32
+    h: Int32
+    area: int
+    """Pixels of the mask."""
+    predicted_iou: Float32 | None
+    """The model's own estimate of the mask's IoU with the truth; null: the maker gives none (grabcut)."""
+    stability: Float32 | None
+    """IoU of the masks cut at two thresholds around the model's own (Segment Anything, arXiv:2304.02643, appendix B);
+    null: as above."""
+    best: bool
+    """Among the masks that one prompt gave (part, object, whole), the one with the highest predicted IoU."""
+    rle: Rle
+
+
+class Masks(Key):
+    """Family `masks`: the masks of one sample, in the order of their prompts."""
+
+    masks: list[Mask]
+
+
+class NoMasks(StrEnum):
+    """Why a sample is rejected for its masks."""
+
+    no_mask = "no_mask"
+    """No prompt gave any, or there was nothing to prompt with."""
+    mask_too_small = "mask_too_small"
+    """All of them are smaller than asked for."""
+    box_disagrees = "box_disagrees"
+    """A mask's tight box is not where the box that asked for it is."""

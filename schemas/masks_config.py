@@ -1,0 +1,85 @@
+"""The recipe's `masks`: who makes them, what from, and which are kept.
+
+Defaults of the everything mode are Segment Anything's. AMG: the defaults of `SamAutomaticMaskGenerator`
+(facebookresearch/segment-anything, segment_anything/automatic_mask_generator.py). SA-1B: what made the data set
+(arXiv:2304.02643, appendix B, "Automatic mask generation details").
+"""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from schemas.config import StageConfig
+from schemas.mask import Prompt
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class EverythingConfig(StageConfig):
+    """Segment everything: a grid of points, and what is thrown away of what they give."""
+
+    points_per_side: Annotated[int, Field(ge=1, le=128)] = 32
+    """Points in a row and rows of the grid; AMG and SA-1B: 32, so 1,024 points with three masks each."""
+    predicted_iou: Share = 0.88
+    """A mask needs more; AMG 0.88, SA-1B 88.0 %. 0: not judged."""
+    stability: Share = 0.95
+    """A mask needs more; AMG 0.95, SA-1B 95.0 %. 0: not judged."""
+    stability_offset: Annotated[float, Field(gt=0)] = 1.0
+    """Logits above and below the threshold at which stability is measured; AMG and SA-1B 1."""
+    threshold: float = 0.0
+    """Logit above which a pixel belongs to the mask; SAM's `mask_threshold`."""
+    nms: Share = 0.7
+    """Of two masks whose boxes' IoU is greater, the one with the lower predicted IoU goes; AMG and SA-1B 0.7."""
+    smallest_region: Annotated[int, Field(ge=0)] = 100
+    """Holes of fewer pixels are filled, islands of fewer removed, and so is a mask that is nothing else; SA-1B 100, AMG
+    0 (its min_mask_region_area: off unless asked for)."""
+    largest: Share | None = 0.95
+    """A mask that covers this share of the picture or more goes, as uninteresting; SA-1B 95 %. None: not judged, as in
+    AMG."""
+    prompts_per_pass: Annotated[int, Field(ge=1)] = 64
+    """Points in one pass of the decoder, over all pictures of a batch; AMG 64. Decisive: the shape of a batch changes
+    the last bits of a matrix product."""
+
+
+class GrabcutConfig(StageConfig):
+    """GrabCut (Rother et al., SIGGRAPH 2004), by OpenCV: colour models of inside and outside, and a graph cut."""
+
+    side: Annotated[int, Field(ge=32, le=2048)] = 320
+    """Longer side at which a box and its surroundings are cut, in pixels; larger ones are averaged down, so that time
+    is bounded."""
+    margin: Annotated[float, Field(gt=0, le=2)] = 0.35
+    """How much of the surroundings is looked at, as a share of the box's width and height on each side."""
+    iterations: Annotated[int, Field(ge=1, le=20)] = 5
+
+
+class MasksConfig(StageConfig):
+    """Masks of what select kept."""
+
+    backend: Literal["grabcut", "sam"] = "grabcut"
+    """grabcut: from boxes, without weights. sam: transformers' SAM."""
+    prompt: Prompt = Prompt.box
+    model: str | None = None
+    """backend sam: name or folder of a checkpoint that transformers loads."""
+    pictures_per_pass: Annotated[int, Field(ge=1)] = 8
+    """backend sam: pictures in one pass of the image encoder. Decisive, as prompts_per_pass is."""
+    everything: EverythingConfig = EverythingConfig()
+    grabcut: GrabcutConfig = GrabcutConfig()
+    smallest: Annotated[int, Field(ge=0)] = 0
+    """Pixels; a sample whose masks are all smaller is rejected (mask_too_small)."""
+    agreement: Share = 0.0
+    """A sample with a mask whose tight box has a lower IoU with the box that asked for it is rejected (box_disagrees);
+    0: not judged."""
+    require: bool = True
+    """Reject a sample without any mask (no_mask). False: it stays, with an empty list."""
+
+    @model_validator(mode="after")
+    def _backend(self) -> Self:
+        if self.backend == "sam" and not self.model:
+            raise ValueError("masks.backend sam needs masks.model: a name or a folder that transformers loads")
+        if self.backend == "grabcut" and self.prompt is not Prompt.box:
+            raise ValueError(f"grabcut takes boxes only, not masks.prompt: {self.prompt}; write box, or backend: sam")
+        if self.agreement and self.prompt is not Prompt.box:
+            raise ValueError(
+                "masks.agreement compares masks with the boxes that asked for them; write prompt: box, or 0"
+            )
+        return self
