@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from stages.synthesize import words
-from stages.synthesize.checks import coco
+from stages.synthesize.checks import closed, coco
 from stages.synthesize.checks.words import is_word, number
 
 DEFINITE = frozenset({"the", "this", "that", "these", "those", "its", "their", "his", "her"})
@@ -53,6 +53,9 @@ _FOLLOWERS = frozenset({
     "haven't", "didn't", "similar", "different", "large", "small", "big", "tall", "close", "far", "front", "apart",
     "full", "open", "empty", "ready", "clear", "upside", "part", "except", "upon", "amid", "who's",
 })  # fmt: skip
+_READ_MOST = 4_096
+"""Sentences whose mentions are remembered."""
+_HEADED = _FOLLOWERS | closed.FUNCTION | closed.PAST
 _BEDS = frozenset({"dog", "cat", "pet", "flower", "garden", "truck", "river"})
 _ACTIVITIES = frozenset({"training", "racing", "riding", "parking", "setting", "cutting", "opening", "building"})
 _ADJECTIVE_REACH = 4
@@ -142,6 +145,7 @@ class Lexicon:
         if self.coloured:
             self._add(("shape",), vocabulary, True, True)
         self._longest = max((len(t) for t in self._terms), default=0)
+        self._read = lru_cache(_READ_MOST)(self._mentions)
 
     def _add(self, phrases: tuple[str, ...], labels: frozenset[str], covers: bool, coloured: bool) -> None:
         for phrase in phrases:
@@ -155,6 +159,9 @@ class Lexicon:
 
     def mentions(self, tokens: tuple[str, ...]) -> list[Mention]:
         """Noun phrases in order, longest match first; words that are part of another noun are left out."""
+        return list(self._read(tokens))  # several checks read the same sentences
+
+    def _mentions(self, tokens: tuple[str, ...]) -> tuple[Mention, ...]:
         found: list[Mention] = []
         at = 0
         while at < len(tokens):
@@ -164,7 +171,7 @@ class Lexicon:
                 floor = found[-1].end if found else 0
                 found += self._phrase(tokens, at, at + length, floor)
             at += length or 1
-        return found
+        return tuple(found)
 
     def _begins(self, tokens: tuple[str, ...], at: int) -> bool:
         """Whether another noun of the vocabulary follows at once: `passenger jets`."""
@@ -220,7 +227,7 @@ def _ends_phrase(tokens: tuple[str, ...], end: int, plural: bool, asked: bool, d
     after = tokens[end]
     if not is_word(after):
         return after != "-"
-    if after in _FOLLOWERS or after in coco.COLOURS or plural:
+    if after in _HEADED or after in coco.COLOURS or plural:
         return True
     if after in _ACTIVITIES or after in _PARTS:
         return False

@@ -9,14 +9,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from schemas.conversation import Role
-from stages.synthesize.checks.lexicon import DETERMINERS, Lexicon, Mention
+from stages.synthesize.checks.lexicon import Lexicon, Mention
 from stages.synthesize.checks.polarity import asks_yes_no, polarity, put
+from stages.synthesize.checks.suppositions import WHOLE, supposed
 from stages.synthesize.checks.words import Sentence, number, sentences
 from stages.synthesize.context import Draft
 
-_NO = frozenset(
-    {"is", "are", "do", "does", "did", "can", "could", "has", "have", "was", "were", "any", "would", "isn't", "aren't"}
-)
 _NO = frozenset({
     "no", "not", "without", "neither", "nor", "never", "none", "nothing", "lack", "lacks", "lacking", "cannot",
     "isn't", "aren't", "wasn't", "weren't", "don't", "doesn't", "didn't", "can't", "couldn't", "hasn't", "haven't",
@@ -30,26 +28,17 @@ _SUBJECTS = frozenset({
     "i", "we", "you", "there", "there's", "it", "it's", "they", "one", "he", "she", "i'm", "i've", "we've", "you've",
     "they're", "that's", "here",
 })  # fmt: skip
-_SHOWING = frozenset({
-    "seen", "see", "there", "there's", "shows", "show", "showing", "features", "featuring", "contains", "includes",
-    "include", "depicts", "displays", "captures", "background", "foreground", "notice", "spot", "view",
-})  # fmt: skip
-"""Without such a word a bare plural may mean the kind: "it protects people from the sun"."""
 _NOT_SEEN = frozenset({"absent", "missing", "nowhere"})
-_SUPPOSED = frozenset({
-    "would", "could", "might", "may", "if", "imagine", "should",
-    "usually", "often", "typically", "generally", "suggests", "suggesting", "resembles", "resembling", "potentially",
-    "potential", "sometimes", "whether", "implies", "implying", "presumably", "commonly", "normally", "tend",
-})  # fmt: skip
-_POLITE = frozenset({"perhaps", "maybe", "possibly", "likely", "probably"})
-_COULD_SEE = re.compile(
-    r"\b(?:could|would|might) (?:there|you|we|i|one) (?:perhaps |possibly |say |also )?(?:be|see|spot|find|"
-    r"make|confirm|there|that)\b"
+_IDLE = re.compile(
+    r"(?:no (?:doubt|wonder|need|matter|less|fewer|more than|question)|not (?:only|just|merely|simply|solely|least|far|"
+    r"to mention|surprisingly)|none other|nothing (?:but|less|other than|hides?|covers?|blocks?|obscures?|"
+    r"obstructs?|distracts?)|"
+    r"(?:not|cannot|can't|couldn't|don't|doesn't|didn't|won't|wouldn't|never|nobody|nothing)"
+    r"(?: (?:can|could|would|will|one|possibly|\w+ly))* "
+    r"(?:miss|overlook|ignore|forget|hide|help|mistake|fail|deny|block|obscure|cover|touch|overlap|distract|compete|"
+    r"interfere|disturb|overshadow))\b"
 )
-_DEPICTS = frozenset(
-    {"painting", "poster", "statue", "sculpture", "logo", "sticker", "shape", "reflection", "figurine"}
-)
-_LIKE = frozenset({"like", "as", "resembling"})
+"""Negations that deny no object."""
 TAKEN_BACK = re.compile(
     r"\b(?:there (?:is|are) (?:none|not)|there's none|there (?:isn't|aren't)|(?:doesn't|don't|does not|"
     r"do not) (?:have|contain|"
@@ -57,7 +46,6 @@ TAKEN_BACK = re.compile(
     r"none in (?:the|this))\b"
 )
 """After a thing has been named: it is not there."""
-_WHOLE = frozenset({"image", "picture", "photo", "photograph", "scene", "frame", "visible", "present", "shown", "here"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +110,7 @@ def _told(turn: int, sentence: Sentence, lexicon: Lexicon) -> Iterator[Statement
 
 def _asked(exchange: Exchange, sentence: Sentence, lexicon: Lexicon, denied: frozenset[str]) -> Iterator[Statement]:
     yes_no = exchange.put is sentence or asks_yes_no(sentence)
-    existence = yes_no and any(t in _WHOLE for t in sentence.tokens)
+    existence = yes_no and any(t in WHOLE for t in sentence.tokens)
     choice = "or" in sentence.tokens
     for mention in lexicon.mentions(sentence.tokens):
         if mention.definite:
@@ -130,7 +118,7 @@ def _asked(exchange: Exchange, sentence: Sentence, lexicon: Lexicon, denied: fro
                 yield Statement(exchange.turn, sentence, mention)
             elif existence and exchange.yes and not choice:
                 yield Statement(exchange.turn + 1, sentence, mention)
-        elif yes_no and exchange.yes and not choice and not _supposed(sentence.tokens, mention, True):
+        elif yes_no and exchange.yes and not choice and not supposed(sentence.tokens, mention, True):
             yield Statement(exchange.turn + 1, sentence, mention)
 
 
@@ -146,7 +134,7 @@ def _denied(exchange: Exchange, lexicon: Lexicon) -> frozenset[str]:
 
 def affirmed(words: tuple[str, ...], mention: Mention) -> bool:
     """Whether the sentence says that it is there."""
-    return not (is_negated(words, mention) or _supposed(words, mention) or _one_of_two(words, mention))
+    return not (is_negated(words, mention) or supposed(words, mention) or _one_of_two(words, mention))
 
 
 def is_negated(words: tuple[str, ...], mention: Mention) -> bool:
@@ -156,13 +144,20 @@ def is_negated(words: tuple[str, ...], mention: Mention) -> bool:
     for at in range(len(before) - 1, start - 1, -1):
         if (before[at] in _TURNS_AGAIN or _new_clause(before, at)) and not _there_is_not(words, at):
             break
-        if before[at] in _NO:
+        if before[at] in _NO and not _idle(words, at, mention):
             return True
     after = words[mention.end :]
     if any(t in _NOT_SEEN for t in after) or TAKEN_BACK.search(" ".join(after)):
         return True
     refused = [k for k, t in enumerate(after) if t in ("not", "isn't", "aren't", "cannot", "can't")]
     return any(t in ("visible", "present", "shown", "seen", "pictured", "depicted") for k in refused for t in after[k:])
+
+
+def _idle(words: tuple[str, ...], at: int, mention: Mention) -> bool:
+    """Whether the negation at `at` leaves what follows it there: "nobody can miss the dog", "without the dog"."""
+    if words[at] == "without" and mention.definite:
+        return True
+    return bool(_IDLE.match(" ".join(words[at : at + 6])))
 
 
 def _new_clause(words: tuple[str, ...], at: int) -> bool:
@@ -175,28 +170,6 @@ def _new_clause(words: tuple[str, ...], at: int) -> bool:
 def _there_is_not(words: tuple[str, ...], at: int) -> bool:
     around = (*words[max(0, at - 1) : at], *words[at + 1 : at + 4])
     return words[at] == "there" and any(t in _NO for t in around)
-
-
-def _supposed(words: tuple[str, ...], mention: Mention, asked: bool = False) -> bool:
-    """`asked`: in a question, which may be put politely ("Could there perhaps be …?")."""
-    before = words[: mention.noun]
-    near = [t for t in before[-5:] if t not in DETERMINERS]
-    if any(t in _DEPICTS for t in near) and mention.noun > 5:
-        return True
-    opening = words[max(0, mention.first - 2) : mention.first]
-    examples = "such" in before[-4:] or "well" in before[-4:]
-    examples = examples or words[mention.end : mention.end + 1] in (("is",), ("are",), ("was",), ("were",), ("has",))
-    examples = examples or (mention.first <= 5 and before[-4:-1].count("looks") + before[-3:].count("looks") > 0)
-    if any(t in _LIKE for t in opening) and not examples:
-        return True
-    if mention.definite:
-        return False
-    clause = before[len(before) - before[::-1].index(",") :] if "," in before else before
-    guessed = not asked and any(t in _POLITE for t in clause)
-    if guessed or any(t in _SUPPOSED for t in (*before, *words[mention.end : mention.end + 1])):
-        return not (asked and _COULD_SEE.search(" ".join(before)))
-    bare = mention.plural and mention.count is None and mention.determiner is None
-    return bare and not any(t in _WHOLE or t in _SHOWING for t in words)
 
 
 def _one_of_two(words: tuple[str, ...], mention: Mention) -> bool:

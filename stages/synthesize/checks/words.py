@@ -1,6 +1,7 @@
 """Text as sentences and tokens. English and Chinese punctuation; no model, no dictionary."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from stages.synthesize.words import NUMERALS
@@ -10,6 +11,8 @@ _END = re.compile(r"(?<=[.!?])[\"'”’)\]]*\s+|(?<=[。！？])|\n+")
 _BULLET = re.compile(r"^(?:[-*•–]|\d{1,2}[.)])\s+(?=\S)")
 _TOKEN = re.compile(r"[^\W_]+(?:[-'’.][^\W\d_]+)*|[^\w\s]")
 
+_RUN_ON = 800
+"""Characters after which a sentence is cut at a space: the checks look at every pair of its words."""
 NUMBERS = {word: value for value, word in enumerate(NUMERALS)}
 
 
@@ -34,8 +37,17 @@ def sentences(text: str) -> list[Sentence]:
         if found and _runs_on(found[-1]):
             found[-1] = f"{found[-1]} {piece.strip()}"
         else:
-            found.append(piece.strip())
+            found += _cut(piece.strip())
     return [Sentence(s, tokens(_BULLET.sub("", s))) for s in found]
+
+
+def _cut(text: str) -> Iterator[str]:
+    at = 0
+    while len(text) - at > _RUN_ON:
+        end = max(text.rfind(" ", at, at + _RUN_ON), at + _RUN_ON // 2)
+        yield text[at:end]
+        at = end
+    yield text[at:].lstrip()
 
 
 def _runs_on(text: str) -> bool:
