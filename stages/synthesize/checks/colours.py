@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from schemas.conversation import Check
 from schemas.synthesize import ChecksConfig
-from stages.synthesize.checks import coco
+from stages.synthesize.checks import closed, coco
 from stages.synthesize.checks.finding import Finding
 from stages.synthesize.checks.lexicon import Lexicon, Mention, lexicon_of
 from stages.synthesize.checks.statements import Exchange, affirmed, exchanges, stated
@@ -26,10 +26,13 @@ _ELSEWHERE = frozenset({
     "contrasts", "no", "not", "isn't", "neither", "nor", "never", "without", "wasn't", "or", "would've", "if",
 })  # fmt: skip
 _BETWEEN = frozenset({
-    ",", "which", "is", "was", "used", "for", "on", "of", "the", "paint", "has", "been", "a", "colour", "color", "this",
+    ",", ";", ":", "-", "–", "—", "which", "is", "was", "used", "for", "on", "of", "the", "paint", "has", "been",
+    "a", "colour", "color", "this",
     "that", "gives", "belongs", "to", "they", "stands", "chosen", "fills", "shade", "tone", "suits", "makes", "goes",
     "with", "what", "one", "can", "say", "describes", "fits", "covers", "hue", "tint", "are", "were", "it",
 })  # fmt: skip
+_AGAIN = frozenset({"it", "it's", "its", "they", "they're", "he", "she", "that's", "this", "whose", "one"})
+_MARKS = frozenset({",", ";", ":", "—", "–", "-", "(", "but", "and", "because", "as", "since"})
 _REACH = 14
 
 
@@ -81,21 +84,35 @@ def _free(words: tuple[str, ...], at: int, mentions: list[Mention]) -> bool:
     if any(m.first <= at < m.end for m in mentions):
         return False
     after = words[at + 1] if at + 1 < len(words) else ""
-    return not is_word(after) or after in _CLOSING or after in coco.COLOURS or after.endswith("ly")
+    return (
+        not is_word(after)
+        or after in _CLOSING
+        or after in closed.FUNCTION
+        or after in coco.COLOURS
+        or after.endswith("ly")
+    )
 
 
 def _meant(words: tuple[str, ...], at: int, mentions: list[Mention], topic: Mention | None) -> Mention | None:
     before = next((m for m in reversed(mentions) if m.end <= at), None)
     if before is not None:
-        gap = words[before.end : at]
+        gap = _clause(words[before.end : at])
         plain = before.colour is None and affirmed(words, before)
-        return before if plain and len(gap) <= _REACH and not _ELSEWHERE & set(gap) else None
+        return before if plain and at - before.end <= _REACH and not _ELSEWHERE & set(gap) else None
     after = next((m for m in mentions if m.first > at), None)
     if after is not None and all(t in _BETWEEN for t in words[at + 1 : after.first]):
         return after if after.colour is None else None
-    if after is not None or _ELSEWHERE & set(words[:at]):
+    if after is not None or _ELSEWHERE & set(_clause(words[:at])):
         return None
     return topic
+
+
+def _clause(words: tuple[str, ...]) -> tuple[str, ...]:
+    """From where a pronoun takes up the thing again: "no need to guess, it's plainly …"."""
+    for at in range(len(words) - 1, 0, -1):
+        if words[at] in _AGAIN and words[at - 1] in _MARKS:
+            return words[at:]
+    return words
 
 
 def _picked(exchange: Exchange, lexicon: Lexicon, world: World) -> Iterator[Finding]:

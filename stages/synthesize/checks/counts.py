@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from schemas.conversation import Check
 from schemas.synthesize import ChecksConfig
+from stages.synthesize.checks.closed import SEEING
 from stages.synthesize.checks.finding import Finding
 from stages.synthesize.checks.lexicon import Lexicon, Mention, lexicon_of
 from stages.synthesize.checks.statements import (
@@ -44,6 +45,7 @@ _COUNTING = ("many", "count", "counted", "number", "quantity", "tally", "total",
 _BARE_LEADS = frozenset({
     "are", "is", "it's", "there's", "that's", "they're", "were", "exactly", "only", "just", "count", "counted", "find",
     "it", "see", "comes", "to", "say", "be", "precisely", "you'll", "total", "of", "about", "make", "i'd", "found",
+    "finds", "sees", "spots", "counts", "notices", "spot", "notice",
 })  # fmt: skip
 _BARE_ENDS = frozenset({
     ("of", "them"), ("of", "those"), ("of", "these"), ("in", "number"), ("in", "total"), ("in", "all"), ("in", "the"),
@@ -52,6 +54,13 @@ _BARE_ENDS = frozenset({
 _MORE = frozenset(
     {"another", "other", "others", "third", "fourth", "second", "rest", "remaining", "more", "additional"}
 )
+
+
+_ASKED_BY = frozenset({"do", "does", "did", "can", "could", "would", "will", "might", "has", "have"})
+_WHERE = frozenset({
+    "on", "near", "behind", "under", "beside", "above", "below", "next", "with", "wearing", "sitting", "standing",
+    "holding", "from", "left", "right", "front", "between", "inside", "outside", "over", "beneath", "around", "riding",
+})  # fmt: skip
 
 
 def wrong_count(draft: Draft, context: Context, config: ChecksConfig) -> list[Finding]:
@@ -116,6 +125,8 @@ def _leads(words: tuple[str, ...], mention: Mention, lexicon: Lexicon) -> bool:
         at -= 1
     if at <= 0:
         return at == 0 and number(words[0]) is not None
+    if words[at] == "like" and words[at - 1] in ("looks", "look", "seems"):
+        return True
     if words[at] in _LEADS:
         return words[at] != "of" or number(words[at - 1]) is None
     if words[at] in (*_PICTURES, "up", "composed", "consisting", "consists", "comprised") and words[
@@ -130,6 +141,8 @@ def _leads(words: tuple[str, ...], mention: Mention, lexicon: Lexicon) -> bool:
 def restricted(words: tuple[str, ...], end: int) -> bool:
     """Whether what follows the noun picks some of them: `two dogs on the couch`, but not `two dogs in the picture`."""
     rest = words[end:]
+    if _beheld(rest):
+        return False
     for at, word in enumerate(rest):
         if not is_word(word) or (word in ("and", "plus", "with") and at == 0):
             return False
@@ -138,6 +151,12 @@ def restricted(words: tuple[str, ...], end: int) -> bool:
         if word not in _ALL:
             return True
     return False
+
+
+def _beheld(rest: tuple[str, ...]) -> bool:
+    """`… does the eye find?`: whoever looks sees all of them."""
+    clause = rest[: next((k for k, t in enumerate(rest) if not is_word(t)), len(rest))]
+    return clause[:1] != () and clause[0] in _ASKED_BY and bool(SEEING & set(clause)) and not _WHERE & set(clause)
 
 
 def _backdrop(words: tuple[str, ...]) -> bool:
@@ -153,19 +172,26 @@ def _asked(draft: Draft, lexicon: Lexicon, world: World, config: ChecksConfig) -
 
 
 def _of_them(draft: Draft, lexicon: Lexicon, world: World, config: ChecksConfig) -> Iterator[Finding]:
-    """A number without a noun, of the one thing that the question names: `There are three of them.`"""
+    """A number without a noun, of the one thing that the question or the sentence names: `There are three of them.`"""
     for exchange in exchanges(draft):
-        named = [m for s in exchange.question for m in lexicon.mentions(s.tokens)]
-        plain = all(m.plural and not m.modified and not _heaps(m, config) for m in named)
-        if len({m.labels for m in named}) != 1 or not plain:
-            continue
+        asked = [m for s in exchange.question for m in lexicon.mentions(s.tokens)]
         for sentence in exchange.answer:
-            told = None if lexicon.mentions(sentence.tokens) else _bare_number(sentence.tokens)
+            own = lexicon.mentions(sentence.tokens)
+            named = asked or own
+            if len({m.labels for m in named}) != 1 or not all(_several(m) for m in (*named, *own)):
+                continue
+            told = _bare_number(sentence.tokens) if {m.labels for m in own} <= {named[0].labels} else None
             there = world.number(named[0].labels)
             if told is None or not 0 < there < config.max_countable or world.caption_counts(named[0], told):
                 continue
+            if _heaps(named[0], config) or any(m.count is not None for m in own):
+                continue
             if told > there or (told < there and named[0].covers and not _MORE & set(sentence.tokens)):
                 yield _finding(exchange.turn + 1, told, there, sentence)
+
+
+def _several(mention: Mention) -> bool:
+    return mention.plural and not mention.modified
 
 
 def _bare_number(words: tuple[str, ...]) -> int | None:

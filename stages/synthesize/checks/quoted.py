@@ -60,19 +60,42 @@ _ABOUT_TEXT = re.compile(
     r"\bto read\b|\bread (?:it|this|that|aloud)\b|\bwhat does (?:it|this|that) say\b|\bquote\b|写|文字|招牌|标语",
     re.IGNORECASE,
 )
+_NAME = (
+    r"([A-Z0-9][A-Z0-9&'’.-]+(?: [A-Z0-9][A-Z0-9&'’.-]*)*|"
+    r"[A-Z][\w&'’-]*(?: (?:[A-Z0-9][\w&'’-]*|home|of|the|and|for|in|on|to)(?= ?[A-Z0-9]|\b))*)(?![\w])"
+)
+"""Words in capitals, or capitalised words in a row."""
 _CAPITALS = re.compile(
-    r"\b(?:reads?|reading|says?|say|saying|states?|spells?(?: out)?|words?|text|displays?|made out|"
-    r"make out|read|announces?|"
-    r"wording is|letters form)[:,]? (?:the words? |the text )?[:]?\s?"
-    r"([A-Z0-9][A-Z0-9&'’.-]+(?: [A-Z0-9][A-Z0-9&'’.-]*)*|[A-Z][\w&'’-]*(?: (?:[A-Z0-9][\w&'’-]*|home|of|"
-    r"the|and))*)(?![\w])"
+    r"\b(?:reads?|reading|says?|say|saying|said|states?|stating|spells?(?: out)?|spelling(?: out)?|words?|text|displays?|"
+    r"made out|make out|read|announces?|announcing|proclaims?|declares?|bearing|bears|labell?ed|lettered|titled|"
+    r"inscribed|stamped|marked|engraved|printed|wording is|letters form)"
+    r"(?: (?:with|as|on it|on them|there|here|clearly|simply|just))*[:,]? (?:the (?:words?|text|letters|phrase|name) )?"
+    r"[:]?\s?" + _NAME
+)
+_NOUNS = (
+    r"(?:texts?|writing|wording|words?|letters|lettering|inscription|sign|signs|signboard|label|banner|billboard|board|"
+    r"placard|plaque|plate|poster|headline|slogan|message|notice|caption on (?:it|the \w+))"
+)
+_NAMED = re.compile(
+    rf"\b{_NOUNS}(?:,|\*\*)?(?: (?:in|on|of|at|across|above|below|over) (?:the|this|it|its|a)(?: \w+){{0,2}})?"
+    r"(?: (?:that |which )?(?:is|are|being|was|were|simply|clearly|just|here|there|with|carrying|showing|displaying|"
+    r"called|namely|in question)){0,3}[:,]?(?:\*\*)?:? +(?:the (?:words?|text|letters|phrase|name) )?" + _NAME
 )
 _STANDS = re.compile(
-    r"^([A-Z][\w&'’-]*(?: (?:[A-Z0-9][\w&'’-]*|home))*) (?:is|are) (?:written|printed|inscribed|painted|engraved)\b"
+    _NAME + r" (?:is|are|was|were|has been|have been|can be|could be|stands|stand|appears|appear) (?:\w+ly )?"
+    r"(?:written|printed|inscribed|painted|engraved|spelled|spelt|lettered|in (?:\w+ )?(?:letters|capitals|"
+    r"writing|lettering)|(?:read )?on (?:the|a) (?:\w+ )?(?:sign|board|banner|label|plate|poster|billboard|plaque))\b"
 )
+_WRITTEN = re.compile(
+    rf"\b(?:{_NOUNS}|reads?|says?|saying|reading|spell(?:s|ing|ed)?|spelt|lettered|labell?ed|printed|inscribed|"
+    r"stamped|written|painted)\b(?:\W+\w+){0,3}\W*$",
+    re.IGNORECASE,
+)
+"""Right before a quotation: it is quoted from the picture, even in a tweet or a title."""
 _COMMON = frozenset({
     "text", "something", "it", "there", "nothing", "the", "a", "this", "that", "some", "what", "words", "letters",
-    "writing", "lettering", "yes", "no", "they", "one", "i", "we", "you", "in", "on", "an", "is", "are", "its", "as",
+    "writing", "lettering", "none", "not", "here", "everything", "each", "all", "both", "unreadable", "illegible",
+    "clear", "plain", "yes", "no", "they", "one", "i", "we", "you", "in", "on", "an", "is", "are", "its", "as",
 })  # fmt: skip
 _LEAD = re.compile(
     r"^(?:[-*•]\s+|\d+[.)]\s+)?(?:(?:yes|yep|sure|certainly|of course|well|here you go|"
@@ -123,19 +146,25 @@ def _quotes(text: str, question: str) -> Iterator[str]:
     question = _IN_WORDS.sub(" ", question)
     asks = bool(question) and bool(_ASKS.search(question))
     about = asks or (bool(question) and bool(_ABOUT_TEXT.search(question)))
-    quotes = [next(g for g in m.groups() if g) for m in _QUOTE.finditer(text)]
+    quotes = [(m.start(), next(g for g in m.groups() if g)) for m in _QUOTE.finditer(text)]
     if quotes:
         invites = _TITLE.search(question) or _MAKES_UP.search(text)
-        if not invites and (about or _CUE.search(_QUOTE.sub(" ", text))):
-            yield from (q for q in quotes if normal(q))
+        told = not invites and (about or bool(_CUE.search(_QUOTE.sub(" ", text))))
+        yield from (q for at, q in quotes if normal(q) and (told or _WRITTEN.search(text[max(0, at - 60) : at])))
         return
-    named = [*_CAPITALS.finditer(text), *_STANDS.finditer(text)]
-    found = [m.group(1) for m in named if len(normal(m.group(1))) > 1 and m.group(1).split()[0].lower() not in _COMMON]
+    found = _unquoted(text)
     yield from found
     if asks and not found and not _NOTHING.search(text) and not _PLAIN_ANSWER.match(text.strip()):
         bare = _TRAIL.sub("", _LEAD.sub("", text.strip()))
         if 0 < len(bare.split()) <= _SHORT and normal(bare):
             yield bare
+
+
+def _unquoted(text: str) -> list[str]:
+    """What is told as written without quotation marks, by its capitals."""
+    named = [m.group(1) for p in (_CAPITALS, _NAMED, _STANDS) for m in p.finditer(text)]
+    told = [n for n in named if len(normal(n)) > 1 and re.split(r"[ '’]", n)[0].lower() not in _COMMON]
+    return [n for n in dict.fromkeys(told) if not any(n != other and n in other for other in told)]
 
 
 def _read(quoted: str, sources: list[str], least: float) -> bool:

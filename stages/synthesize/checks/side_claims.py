@@ -250,7 +250,7 @@ def _answered(exchange: Exchange, lexicon: Lexicon) -> Iterator[Claim]:
 
 
 def _picks(words: tuple[str, ...]) -> bool:
-    return any(w in ("which", "what") and after != "side" for w, after in pairwise(words))
+    return any(w in ("which", "what", "what's", "who's", "whats") and after != "side" for w, after in pairwise(words))
 
 
 def _picked(exchange: Exchange, asked: Sentence, lexicon: Lexicon, told: list[Mention]) -> Iterator[Claim]:

@@ -40,7 +40,8 @@ _IDLE = re.compile(
 )
 """Negations that deny no object."""
 TAKEN_BACK = re.compile(
-    r"\b(?:there (?:is|are) (?:none|not)|there's none|there (?:isn't|aren't)|(?:doesn't|don't|does not|"
+    r"\b(?:there (?:is|are|was|were) none|there's none|there (?:is not|are not|was not|isn't|aren't|wasn't)"
+    r"(?: one| any| a single one)?(?= [^\w\s]|$)|(?:doesn't|don't|does not|"
     r"do not) (?:have|contain|"
     r"show|include|feature) (?:one|any|it|them)|none (?:so far|here|at all|is|are)|no such thing|"
     r"none in (?:the|this))\b"
