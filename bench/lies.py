@@ -178,6 +178,7 @@ def run(args: list[str]) -> None:
     parser.add_argument("--phrasings", choices=PHRASINGS, action="append", help="default: all, the held-out ones first")
     parser.add_argument("--real", choices=("first", "second"), action="append", help="default: both halves")
     parser.add_argument("--faults", action="store_true", help="print what was missed or wrongly found; write nothing")
+    parser.add_argument("--name", default="lies", help="results/NAME.md and .json")
     options = parser.parse_args(args)
     sets = {"sample web": [scene_context(seed) for seed in range(SCENES)]}
     others: dict[str, Iterable[Said]] = {}
@@ -204,7 +205,7 @@ def run(args: list[str]) -> None:
     if options.faults:
         print("\n".join(table(lines)), facts)
     else:
-        report("lies", lines, facts)
+        report(options.name, lines, facts)
 
 
 def _show(result: Score, faults: bool) -> None:

@@ -26,7 +26,7 @@ _ELSEWHERE = frozenset({
     "contrasts", "no", "not", "isn't", "neither", "nor", "never", "without", "wasn't", "or", "would've", "if",
 })  # fmt: skip
 _BETWEEN = frozenset({
-    ",", ";", ":", "-", "–", "—", "which", "is", "was", "used", "for", "on", "of", "the", "paint", "has", "been",
+    ",", ";", ":", "-", "–", "—", "in", "which", "is", "was", "used", "for", "on", "of", "the", "paint", "has", "been",
     "a", "colour", "color", "this",
     "that", "gives", "belongs", "to", "they", "stands", "chosen", "fills", "shade", "tone", "suits", "makes", "goes",
     "with", "what", "one", "can", "say", "describes", "fits", "covers", "hue", "tint", "are", "were", "it",

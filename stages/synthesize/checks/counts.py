@@ -51,6 +51,8 @@ _BARE_ENDS = frozenset({
     ("of", "them"), ("of", "those"), ("of", "these"), ("in", "number"), ("in", "total"), ("in", "all"), ("in", "the"),
     ("in", "view"), ("in", "this"), ("to", "be"), ("that", "can"), ("which", "can"),
 })  # fmt: skip
+_ALL_TOLD = frozenset({("altogether", "."), ("altogether", ","), ("all", "told"), ("overall", "."), ("in", "all")})
+_GROUPS = frozenset({"group", "set", "row", "bunch", "cluster", "line", "total", "trio", "pair"})
 _MORE = frozenset(
     {"another", "other", "others", "third", "fourth", "second", "rest", "remaining", "more", "additional"}
 )
@@ -88,7 +90,8 @@ def _told(draft: Draft, lexicon: Lexicon, world: World, config: ChecksConfig) ->
         there = world.number(mention.labels)
         if not 0 < there < config.max_countable:
             continue
-        if told > there or (told < there and _tells_all(draft, statement, lexicon)):
+        all_of_them = mention.count is None and words[mention.end : mention.end + 1] == ("number",) and mention.covers
+        if told > there or (told < there and (all_of_them or _tells_all(draft, statement, lexicon))):
             yield _finding(statement.turn, told, there, statement.sentence)
 
 
@@ -97,7 +100,14 @@ def _heaps(mention: Mention, config: ChecksConfig) -> bool:
 
 
 def _number_of(words: tuple[str, ...], mention: Mention) -> int | None:
-    """`The number of dogs is three`."""
+    """`The number of dogs is three`, `the dogs number three`, `dogs, three in all`."""
+    after = words[mention.end : mention.end + 4]
+    if mention.plural and len(after) > 1 and after[0] == "number":
+        return number(after[1])
+    if mention.plural and len(after) > 1 and after[0] == "," and not is_word((*after, ".")[2]):
+        return number(after[1])
+    if mention.plural and len(after) > 2 and after[0] == "," and (*after, ".")[2:4] in _BARE_ENDS | _ALL_TOLD:
+        return number(after[1])
     if words[max(0, mention.first - 3) : mention.noun].count("number") != 1:
         return None
     return next((n for t in words[mention.end : mention.end + 6] if (n := number(t)) is not None), None)
@@ -121,10 +131,10 @@ def _tells_all(draft: Draft, statement: Statement, lexicon: Lexicon) -> bool:
 def _leads(words: tuple[str, ...], mention: Mention, lexicon: Lexicon) -> bool:
     """A verb of showing stands right before the number, or before the list that the phrase is part of."""
     at = mention.first - 1
-    while at > 0 and (number(words[at]) is not None or words[at] in ("a", "pair", "single", "of", "total")):
+    while at > 0 and (number(words[at]) is not None or words[at] in ("a", "single", "of", *_GROUPS)):
         at -= 1
     if at <= 0:
-        return at == 0 and number(words[0]) is not None
+        return at == 0 and (number(words[0]) is not None or bool(_GROUPS & set(words[: mention.first])))
     if words[at] == "like" and words[at - 1] in ("looks", "look", "seems"):
         return True
     if words[at] in _LEADS:

@@ -4,7 +4,6 @@ Only for the label's own name, never for a synonym; only for what a box shows la
 some of it ("no dog on the couch", "no other dog").
 """
 
-import re
 from collections.abc import Iterator
 
 from schemas.conversation import Check
@@ -12,7 +11,8 @@ from schemas.synthesize import ChecksConfig
 from stages.synthesize.checks.counts import counted_noun, restricted
 from stages.synthesize.checks.finding import Finding
 from stages.synthesize.checks.lexicon import Lexicon, Mention, lexicon_of
-from stages.synthesize.checks.statements import TAKEN_BACK, Exchange, affirmed, answer_number, exchanges
+from stages.synthesize.checks.negations import denied_after, denied_before, of_no_use
+from stages.synthesize.checks.statements import Exchange, affirmed, answer_number, exchanges
 from stages.synthesize.checks.words import Sentence, is_word, shown
 from stages.synthesize.checks.world import world_of
 from stages.synthesize.context import Context, Draft
@@ -30,73 +30,6 @@ _EXISTENCE = frozenset({
     "identify", "displayed", "depicted", "pictured", "featured", "included", "captured", "within", "inside", "around",
     "our", "its", "presence", "who", "containing", "look", "looks", "seem", "seems", "pic", "shot", ",", "some",
 })  # fmt: skip
-_SHOWS = (
-    r"(?:see|spot|find|notice|show|shows|contain|have|feature|include|depict|detect|display|make out|seeing|"
-    r"identify|locate)"
-)
-_THING = (
-    r"(?:an?|any|the|a single|even a|even one|any sign of an?|any trace of an?|such a thing as an?|anything like an?)"
-)
-_SOME = rf"(?:{_THING} )?"
-_PLACE = r"(?:(?:from|in|of|on|within) (?:the|this|that) (?:\w+ )?(?:\w+) |here |there |now )?"
-_GONE = (
-    r"(?:absent|missing|nowhere|invisible|lacking|gone|left out|omitted|excluded|out of (?:sight|view|"
-    r"the (?:picture|frame|image|shot|scene))|nonexistent|non-existent|not there)"
-)
-_PART = (
-    r"(?:seen|shown|found|spotted|made out|detected|identified|located|observed|noticed|depicted|pictured|featured|"
-    r"included|captured|displayed|represented|portrayed|recognised|recognized|discerned|visible|present|there|here)"
-)
-_BEFORE = re.compile(
-    r"(?:"
-    r"(?:^|\b(?:there is|there are|there's|there're|there was|see|sees|spot|find|found|contains?|has|have|"
-    r"shows?|features?|"
-    r"includes?|with|notice|and|but|so|since|because|as|displays?|depicts?|holds?|nope ?,?|no ,|yes ,|[,:;]) )"
-    r"(?:absolutely |clearly |simply |really )?(?:no|zero|no single|no sign of an?|no trace of an?|"
-    r"no such thing as an?|not one|not a single|nothing (?:like|resembling) an?) "
-    rf"|(?:n't|not|cannot|unable to|never)(?: (?:able to|\w+ly|even|manage to))? {_SHOWS} {_SOME}"
-    r"|(?:picture|image|scene|photo|photograph|view|frame|shot|it|composition) (?:\w+ )?(?:without|lacks|"
-    r"lacking|is missing|"
-    r"misses|is devoid of|is free (?:of|from)|has nothing like) (?:(?:an?|any|a single) )?"
-    rf"|(?:^|[,:;] |\b(?:and|but|so|that) )(?:\w+ly )?(?:{_GONE}|not {_PART}) {_PLACE}(?:is|are|was|were) {_SOME}"
-    rf"|\bwhat(?:'s)? (?:\w+ )?(?:\w+ )?(?:n't|not|{_GONE}) ?{_PLACE}(?:(?:{_SHOWS}|{_PART}) )?{_PLACE}(?:is|are|was) "
-    rf"{_SOME}"
-    rf"|\bnowhere (?:{_PLACE})?(?:is|are|do|does|did|can|could) (?:there |(?:i|we|you|one) {_SHOWS} )?{_SOME}"
-    r"|\b(?:absence|lack) of (?:an?|any|the) "
-    r")$"
-)
-_THERE_NOT = re.compile(
-    r"there ?(?:is|are|was|were|does|do|seems|appears)? ?(?:n't|not)(?: (?:seem|appear) to be| exist)?"
-    r"(?: an?| any| a single| even an?| even one)? $"
-)
-_SUBJECT = re.compile(
-    r"(?:^|[,;:] |\b(?:and|but|so|that|since|because|as|no ,) )(?:\w+ )?(?:i|we|you|one|it|they|there|"
-    r"(?:the|this|that) "
-    r"(?:\w+ )?(?:image|picture|photo|photograph|scene|view|frame|shot|composition|drawing))\b[^,;]*$"
-)
-_AFTER = re.compile(
-    r"^(?:(?:is|are|was|were|seems?|appears?|remains?|must be|has been|have been) (?:to be )?(?:\w+ly |simply )?"
-    rf"{_GONE}\b|"
-    r"(?:is|are|was|were|has|have|had) ?(?:n't|"
-    rf"not) (?:been |\w+ly )*(?:{_PART}\b|in (?:the|this|it|view|sight)|"
-    r"part of|"
-    rf"to be {_PART}|made it into|something (?:that )?(?:i|we|you|one)|one of|"
-    rf"among)|(?:cannot|can ?n't|can not|could ?n't|could not) (?:\w+ly )?be {_PART}|"
-    r"(?:does|do|did) ?(?:n't|not) (?:seem to |appear to )?(?:be (?:in|part|there|here|present|visible)|appear|"
-    r"show up|occur|exist|feature|figure|come into view|belong to|form part)|(?:never|nowhere) (?:appears?|shows? up|"
-    r"occurs?|features?))"
-)
-_OF_NO_USE = re.compile(
-    r"^(?:to (?!the\b|its\b|it\b|his\b|her\b|your\b|my\b|our\b|their\b|one\b|a\b|an\b)\w+|"
-    r"that (?:i|we|you|one) |which |"
-    r"(?:i|we|you|one) (?:can|could)|as far as|for (?:me|us) to|whatsoever|at all|anywhere)"
-)
-"""After "no dog": what could be done with one, which picks none of them: "there is no dog to speak of"."""
-_BARE = re.compile(
-    r"without|lack|absence|\bwhat\b|nothing|nowhere|\bnot (?:one|a single)|"
-    rf"^(?:\W|what|and|but|so|that|\w+ly )*(?:n't|{_GONE}|not {_PART})"
-)
-"""What denies without a subject that sees or holds."""
 _OTHERS = frozenset(
     {"other", "others", "more", "another", "additional", "else", "further", "second", "third", "longer"}
 )
@@ -138,32 +71,9 @@ def _said(exchange: Exchange, lexicon: Lexicon) -> Iterator[Denial]:
             near = {*words[max(0, mention.first - 2) : mention.noun], *words[mention.end : mention.end + 3]}
             if sentence.asks or _OTHERS & near:
                 continue
-            before, after = f"{_joined(words[: mention.first])} ", _joined(words[mention.end :])
-            if (
-                _AFTER.match(after)
-                or TAKEN_BACK.search(" ".join(words[mention.end :]))
-                or (_not_there(before, mention) and not _restricted(words, mention.end, after))
-            ):
+            picks = restricted(words, mention.end) and not of_no_use(words, mention)
+            if denied_after(words, mention) or (denied_before(words, mention) and not picks):
                 yield mention, words, sentence
-
-
-def _restricted(words: tuple[str, ...], end: int, after: str) -> bool:
-    return restricted(words, end) and not _OF_NO_USE.match(after)
-
-
-def _not_there(before: str, mention: Mention) -> bool:
-    if _THERE_NOT.search(before):
-        return True
-    found = _BEFORE.search(before)
-    if not found:
-        return False
-    if mention.determiner == "no" or _BARE.search(found.group()):
-        return True
-    return bool(_SUBJECT.search(before)) and not mention.definite
-
-
-def _joined(words: tuple[str, ...]) -> str:
-    return re.sub(r"(\w)n't\b", r"\1 n't", " ".join(words)).replace("ca n't", "cannot")
 
 
 def _answered(exchange: Exchange, lexicon: Lexicon) -> Iterator[Denial]:

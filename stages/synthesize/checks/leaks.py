@@ -35,7 +35,11 @@ LEAKS = (
     rf"\b(?:provided|given|supplied|aforementioned|listed) (?:\w+ )?(?:{_NOTES}|context|text|information|input|details|"
     r"sentences?|boxes|prompt|objects|items)\b(?! (?:on|of) )",
     rf"\b{_DETERMINED} (?:\w+ )?(?:captions?|descriptions?|context)(?: (?:you|i was|i am|i have) (?:\w+ )?\w+)? "
-    rf"(?:(?:also|only|clearly|explicitly|specifically|all) )?{_SAYS}\b",
+    rf"(?:(?:also|only|clearly|explicitly|specifically|all) |, (?:\w+ ){{0,3}}?\w+, )?{_SAYS}\b",
+    r"\b(?:captions?|descriptions?|annotations?), (?:however|though|on the other hand|too|for one|in turn|meanwhile), "
+    rf"{_SAYS}\b",
+    r"\b(?:according to|based on|going by|from|judging by|per) what (?:(?:i|we) (?:was|were|am|have been|was)|was|is|"
+    r"has been|you(?: have)?) (?:provided|given|told|supplied|shared|sent|gave|said|wrote)\b",
     r"\b(?:mentioned|described|stated|listed|specified|noted|given|provided|named|told|said|"
     r"written) (?:\w+ )?(?:in|by) "
     rf"(?:(?:the|your|one|of|these|all|image|given|provided|text) )*(?:{_NOTES}|context|prompt|input|data)\b",

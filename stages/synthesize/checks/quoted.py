@@ -66,9 +66,9 @@ _NAME = (
 )
 """Words in capitals, or capitalised words in a row."""
 _CAPITALS = re.compile(
-    r"\b(?:reads?|reading|says?|say|saying|said|states?|stating|spells?(?: out)?|spelling(?: out)?|words?|text|displays?|"
-    r"made out|make out|read|announces?|announcing|proclaims?|declares?|bearing|bears|labell?ed|lettered|titled|"
-    r"inscribed|stamped|marked|engraved|printed|wording is|letters form)"
+    r"\b(?:reads?|reading|says?|say|saying|said|states?|stating|spells?(?: out)?|spelling(?: out)?|words?|text|"
+    r"displays?|made out|make out|read|announces?|announcing|proclaims?|declares?|bearing|bears|labell?ed|lettered|"
+    r"titled|inscribed|stamped|marked|engraved|printed|wording is|letters form)"
     r"(?: (?:with|as|on it|on them|there|here|clearly|simply|just))*[:,]? (?:the (?:words?|text|letters|phrase|name) )?"
     r"[:]?\s?" + _NAME
 )
@@ -97,6 +97,8 @@ _COMMON = frozenset({
     "writing", "lettering", "none", "not", "here", "everything", "each", "all", "both", "unreadable", "illegible",
     "clear", "plain", "yes", "no", "they", "one", "i", "we", "you", "in", "on", "an", "is", "are", "its", "as",
 })  # fmt: skip
+_FORBIDS = re.compile(r"N[Oo] [A-Z]")
+"""`No Entry` is written on a sign; `No words` begins a sentence."""
 _LEAD = re.compile(
     r"^(?:[-*•]\s+|\d+[.)]\s+)?(?:(?:yes|yep|sure|certainly|of course|well|here you go|"
     r"with pleasure)[,!.:]\s*)?(?:(?:it|the (?:\w+ ){0,3}?"
@@ -104,7 +106,7 @@ _LEAD = re.compile(
     r"picture|photo)|they|that|this|i (?:can )?"
     r"(?:see|read|made out|make out)|one can read)"
     r"(?: clearly| simply| just| in the (?:image|picture|photo)| on (?:it|the \w+))*"
-    r"(?: (?:reads?|says?|say|is|are|spells?(?: out)?|displays?|contains?|shows?|states?|has))?"
+    r"(?: (?:reads?|says?|say|is|are|forms?|spells?(?: out)?|displays?|contains?|shows?|states?|has))?"
     r"(?: the (?:text|words?|phrase))?[:,]?(?: as follows:)? )?",
     re.IGNORECASE,
 )
@@ -163,8 +165,12 @@ def _quotes(text: str, question: str) -> Iterator[str]:
 def _unquoted(text: str) -> list[str]:
     """What is told as written without quotation marks, by its capitals."""
     named = [m.group(1) for p in (_CAPITALS, _NAMED, _STANDS) for m in p.finditer(text)]
-    told = [n for n in named if len(normal(n)) > 1 and re.split(r"[ '’]", n)[0].lower() not in _COMMON]
+    told = [n for n in named if len(normal(n)) > 1 and (_FORBIDS.match(n) or not _starts_common(n))]
     return [n for n in dict.fromkeys(told) if not any(n != other and n in other for other in told)]
+
+
+def _starts_common(name: str) -> bool:
+    return re.split(r"[ '’]", name)[0].lower() in _COMMON
 
 
 def _read(quoted: str, sources: list[str], least: float) -> bool:

@@ -24,7 +24,7 @@ _CONTRACTIONS = (
             r"\b(?:actually|directly|currently|really|physically|simply|also|even|honestly|truly|"
             r"personally|kindly|just|"
             r"respectfully|unfortunately|regrettably|sadly|therefore|still|presently|literally|yet|merely|fully|"
-            r"visually|at the moment|at this time|of course|in fact)\b,? ?"
+            r"visually|at the moment|at this time|of course|in fact|in good conscience|in good faith)\b,? ?"
         ),
         "",
     ),
@@ -80,7 +80,8 @@ REFUSALS = (
     rf"\bi (?:lack|have no|do not have)(?: (?:the|any|an?|enough|direct|human))* (?:{_ABILITY}|vision|sight|perception|"
     rf"eyesight|visual \w+|physical \w+)\b(?! in (?:the|this) (?:image|picture|photo))",
     rf"\bi (?:do not|cannot) (?:see|find|receive|detect) (?:an?|any|the|your) {_PICTURE}"
-    r"(?: (?:attached|uploaded|here|included|in (?:your|this|the) (?:message|chat|conversation|prompt)))?(?=[.!,;]|$)",
+    r"(?: (?:attached|uploaded|here|included|"
+    r"in (?:your|this|the|our) (?:message|chat|conversation|prompt)))?(?=[.!,;]|$)",
     r"\bi (?:would|will|must|have to|am going to)? ?(?:have to )?(?:decline|refuse)\b",
     r"\bi (?:would )?(?:rather|prefer|choose)(?: to)? not(?: to)?\b",
     r"\bi (?:do not|would not) (?:think|believe|feel|want)(?: that)?(?: i)? (?:should|able to|comfortable|to) "
@@ -96,6 +97,12 @@ REFUSALS = (
     r"(?: (?:only|solely|exclusively|entirely))?(?: (?:on|to|by|for|with|as|not)\b|$|[.,])",
     r"\bagainst (?:my|our|the|openai's?) (?:\w+ )?(?:guidelines|polic\w+|rules|programming|principles|terms|values)\b",
     r"\bviolat(?:es?|ing) (?:my|our|the|openai's?) (?:\w+ )?(?:guidelines|polic\w+|rules|programming|terms)\b",
+    rf"\b{_THE}{_PICTURE} (?:did not|does not|will not|would not|failed to|cannot|could not) (?:be )?(?:load|open|"
+    r"upload|display|render|download|process)\w*\b(?: properly| correctly)?(?: for me| on my (?:side|end))?(?=[.,!]|$)",
+    rf"{_I}{_INABLE} (?:be able to )?(?:identify|recogni[sz]e|name|describe) (?:any |real |specific |private |the )*"
+    r"(?:people|individuals|persons|faces)\b",
+    rf"\b(?:seeing|viewing|opening|looking at|processing|analy[sz]ing|interpreting|describing) {_THE}{_PICTURE} is not "
+    r"(?:something|a thing|anything|possible|within|among|part of|supported|what i)\b",
     r"\bopenai\b|\bcontent policy\b",
     rf"\b(?:no|without (?:an?|any|the|seeing|being able to see|access to)|lack of an?)(?: (?:\w+ )?){_PICTURE} "
     r"(?:was|were|is|are|has been|have been|being|seems to (?:be|have been)|appears to (?:be|have been)) "

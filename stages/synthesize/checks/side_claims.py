@@ -38,7 +38,7 @@ _OPENS = frozenset({
     "you'll", "one", "rests", "comes",
 })  # fmt: skip
 _ARTICLES = frozenset(
-    {"a", "an", "the", "one", "see", "single", "find", "be", "seen", "have", "notice", "rests", "got"}
+    {"a", "an", "the", "one", "see", "single", "find", "be", "seen", "have", "notice", "rests", "got", "will", "can"}
 )
 _REACH = 9
 
@@ -211,6 +211,7 @@ def _inverted(turn: int, sentence: Sentence, mentions: list[Mention], b: Mention
     if a is None or is_negated(words, a):
         return
     between = [t for t in words[b.end : a.first] if is_word(t)]
+    between = between[1:] if between[:1] == ["and"] else between
     if between and between[0] in _OPENS and all(t in _OPENS | _ARTICLES for t in between):
         yield Claim(turn, sentence, a, side, b)
 

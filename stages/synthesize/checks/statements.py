@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from schemas.conversation import Role
 from stages.synthesize.checks.lexicon import Lexicon, Mention
+from stages.synthesize.checks.negations import denied_after, denied_before
 from stages.synthesize.checks.polarity import asks_yes_no, polarity, put
 from stages.synthesize.checks.suppositions import WHOLE, supposed
 from stages.synthesize.checks.words import Sentence, number, sentences
@@ -30,7 +31,8 @@ _SUBJECTS = frozenset({
 })  # fmt: skip
 _NOT_SEEN = frozenset({"absent", "missing", "nowhere"})
 _IDLE = re.compile(
-    r"(?:no (?:doubt|wonder|need|matter|less|fewer|more than|question)|not (?:only|just|merely|simply|solely|least|far|"
+    r"(?:without (?:a |any )?(?:doubt|question|exception|hesitation|fail)|"
+    r"no (?:doubt|wonder|need|matter|less|fewer|more than|question)|not (?:only|just|merely|simply|solely|least|far|"
     r"to mention|surprisingly)|none other|nothing (?:but|less|other than|hides?|covers?|blocks?|obscures?|"
     r"obstructs?|distracts?)|"
     r"(?:not|cannot|can't|couldn't|don't|doesn't|didn't|won't|wouldn't|never|nobody|nothing)"
@@ -39,14 +41,6 @@ _IDLE = re.compile(
     r"interfere|disturb|overshadow))\b"
 )
 """Negations that deny no object."""
-TAKEN_BACK = re.compile(
-    r"\b(?:there (?:is|are|was|were) none|there's none|there (?:is not|are not|was not|isn't|aren't|wasn't)"
-    r"(?: one| any| a single one)?(?= [^\w\s]|$)|(?:doesn't|don't|does not|"
-    r"do not) (?:have|contain|"
-    r"show|include|feature) (?:one|any|it|them)|none (?:so far|here|at all|is|are)|no such thing|"
-    r"none in (?:the|this))\b"
-)
-"""After a thing has been named: it is not there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +142,7 @@ def is_negated(words: tuple[str, ...], mention: Mention) -> bool:
         if before[at] in _NO and not _idle(words, at, mention):
             return True
     after = words[mention.end :]
-    if any(t in _NOT_SEEN for t in after) or TAKEN_BACK.search(" ".join(after)):
+    if any(t in _NOT_SEEN for t in after) or denied_after(words, mention) or denied_before(words, mention):
         return True
     refused = [k for k, t in enumerate(after) if t in ("not", "isn't", "aren't", "cannot", "can't")]
     return any(t in ("visible", "present", "shown", "seen", "pictured", "depicted") for k in refused for t in after[k:])
