@@ -44,12 +44,16 @@ class EverythingConfig(StageConfig):
 class GrabcutConfig(StageConfig):
     """GrabCut (Rother et al., SIGGRAPH 2004), by OpenCV: colour models of inside and outside, and a graph cut."""
 
-    side: Annotated[int, Field(ge=32, le=2048)] = 320
+    side: Annotated[int, Field(ge=32, le=2048)] = 256
     """Longer side at which a box and its surroundings are cut, in pixels; larger ones are averaged down, so that time
     is bounded."""
     margin: Annotated[float, Field(gt=0, le=2)] = 0.35
     """How much of the surroundings is looked at, as a share of the box's width and height on each side."""
-    iterations: Annotated[int, Field(ge=1, le=20)] = 5
+    iterations: Annotated[int, Field(ge=1, le=20)] = 3
+    collapse: Share = 0.2
+    """A mask that covers less of its box than this is cut a second time, with the box's `core` held inside."""
+    core: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    """Width and height of the box's middle that is held inside then, as a share of the box's."""
 
 
 class MasksConfig(StageConfig):

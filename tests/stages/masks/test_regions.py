@@ -29,6 +29,12 @@ def test_small_regions_go(before: str, smallest: int, after: str) -> None:
     assert np.array_equal(tidied(drawn(before), smallest), drawn(after))
 
 
+def test_what_lies_around_is_no_hole_however_little_it_is() -> None:
+    mask = np.ones((8, 8), bool)
+    mask[0, :2] = False
+    assert np.array_equal(tidied(mask, 50), mask)
+
+
 def test_the_mask_given_is_left_alone() -> None:
     mask = drawn("#.... ..... ...##")
     kept = mask.copy()
