@@ -11,7 +11,8 @@ FUNCTION = frozenset({
     "perhaps", "quite", "instead", "otherwise", "thus", "hence", "therefore", "indeed", "anyway", "altogether",
     "is", "are", "was", "were", "be", "been", "being", "am", "do", "does", "did", "done", "has", "have", "had",
     "having", "can", "cannot", "could", "will", "would", "shall", "should", "may", "might", "must", "ought",
-    "there's", "that's", "it's", "which's", "he's", "she's", "they're", "isn't", "aren't", "wasn't", "weren't",
+    "better", "best", "worse", "worst", "there's", "that's", "it's", "which's", "he's", "she's", "they're", "isn't",
+    "aren't", "wasn't", "weren't",
 })  # fmt: skip
 PAST = frozenset({
     "stood", "sat", "lay", "hung", "ran", "rode", "flew", "swam", "slept", "ate", "drank", "fell", "rose", "led", "met",

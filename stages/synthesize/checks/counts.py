@@ -25,7 +25,7 @@ _LEADS = frozenset({
     "with", "of", "there", "include", "depicting", "featuring", "'s", "there's", "notice", "precisely", "total", "at",
     "it's", "that's", "comprises", "comprising", "observe", "counted", "found", "spotted", "seeing", "identify", "make",
     "got", "we've", "you've", "i've", "consists", "including", "shown", "pictured", "depicted", "totally", "actually",
-    "detect", "captures", "captured", "get", "say", "they're", "i'm", ":", "present", "presenting", "offers",
+    "detect", "captures", "captured", "get", "say", "they're", "i'm", ":", "present", "presenting", "offers", "by",
 })  # fmt: skip
 _ALL = frozenset({
     "are", "there", "is", "can", "you", "see", "in", "the", "this", "image", "picture", "photo", "photograph", "scene",
@@ -131,7 +131,7 @@ def _tells_all(draft: Draft, statement: Statement, lexicon: Lexicon) -> bool:
 def _leads(words: tuple[str, ...], mention: Mention, lexicon: Lexicon) -> bool:
     """A verb of showing stands right before the number, or before the list that the phrase is part of."""
     at = mention.first - 1
-    while at > 0 and (number(words[at]) is not None or words[at] in ("a", "single", "of", *_GROUPS)):
+    while at > 0 and (number(words[at]) is not None or words[at] in ("a", "single", "of", "*", *_GROUPS)):
         at -= 1
     if at <= 0:
         return at == 0 and (number(words[0]) is not None or bool(_GROUPS & set(words[: mention.first])))

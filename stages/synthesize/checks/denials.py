@@ -11,7 +11,7 @@ from schemas.synthesize import ChecksConfig
 from stages.synthesize.checks.counts import counted_noun, restricted
 from stages.synthesize.checks.finding import Finding
 from stages.synthesize.checks.lexicon import Lexicon, Mention, lexicon_of
-from stages.synthesize.checks.negations import denied_after, denied_before, of_no_use
+from stages.synthesize.checks.negations import denied_after, denied_before, of_no_use, takes_back
 from stages.synthesize.checks.statements import Exchange, affirmed, answer_number, exchanges
 from stages.synthesize.checks.words import Sentence, is_word, shown
 from stages.synthesize.checks.world import world_of
@@ -28,7 +28,8 @@ _EXISTENCE = frozenset({
     "think", "will", "make", "out", "detect", "actually", "really", "even", "composition", "something", "anything",
     "like", "kind", "sort", "appears", "occur", "observe", "locate",
     "identify", "displayed", "depicted", "pictured", "featured", "included", "captured", "within", "inside", "around",
-    "our", "its", "presence", "who", "containing", "look", "looks", "seem", "seems", "pic", "shot", ",", "some",
+    "our", "its", "presence", "who", "someone", "somebody", "told", "said", "says", "claims",
+    "heard", "thought", "agree", "believe", "containing", "look", "looks", "seem", "seems", "pic", "shot", ",", "some",
 })  # fmt: skip
 _OTHERS = frozenset(
     {"other", "others", "more", "another", "additional", "else", "further", "second", "third", "longer"}
@@ -87,8 +88,12 @@ def _answered(exchange: Exchange, lexicon: Lexicon) -> Iterator[Denial]:
         if told is not None and told[0] == 0 and not restricted(asked.tokens, counted.end):
             yield counted, asked.tokens, told[1]
         return
+    named = lexicon.mentions(asked.tokens)
+    if len(named) == 1 and not named[0].definite and not lexicon.mentions(first.tokens) and takes_back(first.tokens):
+        yield named[0], asked.tokens, first
+        return
     put = exchange.put
-    if put is None or exchange.yes is not False:
+    if put is None or exchange.yes is not False or "or" in put.tokens:
         return
     mentions = lexicon.mentions(put.tokens)
     if len(mentions) != 1 or mentions[0].definite:

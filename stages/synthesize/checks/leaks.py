@@ -7,7 +7,8 @@ _NOTES = r"(?:captions?|descriptions?|annotations?|metadata|labels|text descript
 _SAYS = (
     r"(?:mention(?:s|ed)?|states?|stated|describes?|described|indicates?|suggests?|says?|said|tells?|told|"
     r"notes?|lists?|"
-    r"specif(?:y|ies|ied)|provides?|provided|given|does not|do not|did not|refers?|talks?|speaks?|calls?|puts?|names?|"
+    r"specif(?:y|ies|ied)|provides?|provided|given|does not|do not|did not|claims?|leaves?|points? to|refers?|"
+    r"talks?|speaks?|calls?|puts?|names?|"
     r"agree|shows?|contains?|includes?|implies|imply|confirms?|has|have|reads?|goes|is anything)"
 )
 _DETERMINED = (
@@ -53,7 +54,9 @@ LEAKS = (
     r"\b(?:a|the|one) box (?:for|around|marking|that marks|labell?ed|with the label) (?:the|an?)\b",
     r"\bbox(?:es)? of the [\w ]{1,20}(?:goes|spans?|starts?|is at|extends?|covers?)\b",
     r"\b(?:list|lists|set) of (?:the )?(?:detected |annotated |labell?ed |given )?(?:objects|boxes|labels|instances)\b|"
-    r"\bobject lists?\b|\bamong the listed\b",
+    r"\bobject lists?\b|\b(?:objects|items|things|boxes) (?:that are |which are )?(?:listed|annotated|labell?ed)\b|"
+    r"\b(?:listed|labell?ed|marked|named) in the data\b|\bwithout the (?:caption|description|annotation)s?\b|"
+    r"\bamong the listed\b",
     r"\b(?:detected|annotated|labell?ed) (?:objects?|boxes|instances|regions?)\b|\bthe (?:object |"
     r"region )?boxes (?:show|say|"
     r"indicate|tell)\b",

@@ -53,6 +53,7 @@ _FOLLOWERS = frozenset({
     "haven't", "didn't", "similar", "different", "large", "small", "big", "tall", "close", "far", "front", "apart",
     "full", "open", "empty", "ready", "clear", "upside", "part", "except", "upon", "amid", "who's",
 })  # fmt: skip
+_HEARERS = ("ladies", "and", "gentlemen")
 _READ_MOST = 4_096
 """Sentences whose mentions are remembered."""
 _HEADED = _FOLLOWERS | closed.FUNCTION | closed.PAST
@@ -165,6 +166,9 @@ class Lexicon:
         found: list[Mention] = []
         at = 0
         while at < len(tokens):
+            if tokens[at : at + 3] == _HEARERS:
+                at += 3
+                continue
             sizes = range(min(self._longest, len(tokens) - at), 0, -1)
             length = next((n for n in sizes if tokens[at : at + n] in self._terms), 0)
             if length:

@@ -5,7 +5,8 @@ import re
 from stages.synthesize.checks.lexicon import Mention
 
 _SHOWS = (
-    r"(?:see|spot|find|notice|show|shows|contain|have|feature|include|depict|detect|display|make out|seeing|"
+    r"(?:see|spot|find|notice|show|shows|contain|have|feature|include|depict|detect|display|capture|catch|"
+    r"photograph|make out|seeing|"
     r"identify|locate)"
 )
 _THING = (
@@ -37,6 +38,7 @@ _BEFORE = re.compile(
     rf"{_SOME}"
     rf"|\bnowhere (?:{_PLACE})?(?:is|are|do|does|did|can|could) (?:there |(?:i|we|you|one) {_SHOWS} )?{_SOME}"
     r"|\bneither (?:an?|any) "
+    rf"|\b(?:{_GONE}|not {_PART})\W*: \W*{_SOME}"
     r"|\b(?:absence|lack) of (?:an?|any|the) "
     r")$"
 )
@@ -49,10 +51,11 @@ _THERE_NOT = re.compile(
 _SUBJECT = re.compile(
     r"(?:^|[,;:] |\b(?:and|but|so|that|since|because|as|no ,) )(?:\w+ )?(?:i|we|you|one|it|they|there|"
     r"(?:the|this|that) "
-    r"(?:\w+ )?(?:image|picture|photo|photograph|scene|view|frame|shot|composition|drawing))\b[^,;]*$"
+    r"(?:\w+ )?(?:image|picture|photo|photograph|scene|view|frame|shot|composition|drawing|photographer|artist|"
+    r"camera|painter))\b[^,;]*$"
 )
 _AFTER = re.compile(
-    r"^(?:(?:that |which )?(?:you|one) (?:\w+ ){1,4}?)?"
+    r"^: (?:none|zero|0|absent|missing|not )|^(?:(?:that |which )?(?:you|one) (?:\w+ ){1,4}?)?"
     r"(?:(?:is|are|was|were|seems?|appears?|remains?|must be|has been|have been) (?:to be )?(?:\w+ly |simply )?"
     rf"{_GONE}\b|"
     r"(?:is|are|was|were|has|have|had) ?(?:n't|"
@@ -67,7 +70,8 @@ _AFTER = re.compile(
 _OF_NO_USE = re.compile(
     r"^(?:to (?!the\b|its\b|it\b|his\b|her\b|your\b|my\b|our\b|their\b|one\b|a\b|an\b)\w+|"
     r"that (?:i|we|you|one) |which |"
-    r"(?:i|we|you|one) (?:can|could)|as far as|for (?:me|us) to|in (?:sight|view|evidence)|n?or |whatsoever|at all|anywhere)"
+    r"(?:i|we|you|one) (?:can|could)|as far as|for (?:me|us) to|in (?:sight|view|evidence)|n?or |"
+    r"in the (?:image|picture|photo|scene|frame)\b|whatsoever|at all|anywhere)"
 )
 """After "no dog": what could be done with one, which picks none of them: "there is no dog to speak of"."""
 _BARE = re.compile(
@@ -75,12 +79,14 @@ _BARE = re.compile(
     rf"^(?:\W|what|and|but|so|that|\w+ly )*(?:n't|{_GONE}|not {_PART})"
 )
 """What denies without a subject that sees or holds."""
+_BACK = 24
+"""Words before the noun that are looked at."""
 _TAKEN_BACK = re.compile(
     r"\b(?:there (?:is|are|was|were) none|there's none|there (?:is not|are not|was not|isn't|aren't|wasn't)"
     r"(?: one| any| a single one)?(?= [^\w\s]|$)|(?:doesn't|don't|does not|"
     r"do not) (?:have|contain|"
     r"show|include|feature) (?:one|any|it|them)|none (?:so far|here|at all|is|are)|no such thing|"
-    r"none in (?:the|this)|(?:found|saw|see|find|spotted|spot|noticed|notice) none|"
+    r"none in (?:the|this)|(?:found|saw|see|find|spotted|spot|noticed|notice|has|have|contains?|shows?) none|"
     r"(?:could not|couldn't|cannot|can't|did not|didn't|do not|don't|failed to|unable to) (?:find|see|spot|detect|"
     r"locate|make out|identify) (?:one|it|any|them))\b"
 )
@@ -94,7 +100,7 @@ def denied_after(words: tuple[str, ...], mention: Mention) -> bool:
 
 def denied_before(words: tuple[str, ...], mention: Mention) -> bool:
     """`There is no dog`, `I don't think there is a dog`, `absent from the picture is a dog`."""
-    before = f"{_joined(words[: mention.first])} "
+    before = f"{_joined(words[max(0, mention.first - _BACK) : mention.first])} "
     if _THERE_NOT.search(before):
         return True
     found = _BEFORE.search(before)
@@ -103,6 +109,14 @@ def denied_before(words: tuple[str, ...], mention: Mention) -> bool:
     if mention.determiner == "no" or _BARE.search(found.group()):
         return True
     return bool(_SUBJECT.search(before)) and not mention.definite
+
+
+def takes_back(words: tuple[str, ...]) -> bool:
+    """`There's none in this picture.`, `It is not among them.`: of the one thing that the question names."""
+    said = _joined(words)
+    if re.match(r"(?:there's|there (?:is|are)|(?:i|we) (?:see|saw|find|found|spot)) none\b", said):
+        return True
+    return words[:1] in (("it",), ("they",), ("one",)) and bool(_AFTER.match(_joined(words[1:])))
 
 
 def of_no_use(words: tuple[str, ...], mention: Mention) -> bool:

@@ -24,7 +24,7 @@ _NO = re.compile(
     r"certainly not|definitely not|absolutely not|of course not|i am afraid not|unfortunately not|i do not think so|"
     r"i would not (?:say|think) so|(?:that|this|it) is (?:not (?:right|correct|true|so|the case)|incorrect|"
     r"wrong|false)|"
-    r"you are (?:not|wrong|mistaken))\b"
+    r"you are (?:not(?= (?:right|correct)\b|\s*(?:[.,;!]|$))|wrong|mistaken))\b"
 )
 _NO_NOUN = re.compile(_OPENS + r"no (?!it\b|they\b|there\b|i\b|the\b|that\b|this\b|we\b|you\b|not\b)[a-z]")
 _TAG = re.compile(
@@ -57,7 +57,7 @@ def polarity(answer: Sentence) -> bool | None:
         return False
     if short:
         none = said.startswith(("none", "neither"))
-        return short.group(1) is None and not none
+        return short.group(1) is None and " cannot" not in short.group() and not none
     return True if _YES.match(said) else None
 
 

@@ -68,7 +68,7 @@ _NAME = (
 _CAPITALS = re.compile(
     r"\b(?:reads?|reading|says?|say|saying|said|states?|stating|spells?(?: out)?|spelling(?: out)?|words?|text|"
     r"displays?|made out|make out|read|announces?|announcing|proclaims?|declares?|bearing|bears|labell?ed|lettered|"
-    r"titled|inscribed|stamped|marked|engraved|printed|wording is|letters form)"
+    r"titled|inscribed|stamped|marked|engraved|printed|wrote|written|wording is|letters form)"
     r"(?: (?:with|as|on it|on them|there|here|clearly|simply|just))*[:,]? (?:the (?:words?|text|letters|phrase|name) )?"
     r"[:]?\s?" + _NAME
 )
@@ -77,7 +77,7 @@ _NOUNS = (
     r"placard|plaque|plate|poster|headline|slogan|message|notice|caption on (?:it|the \w+))"
 )
 _NAMED = re.compile(
-    rf"\b{_NOUNS}(?:,|\*\*)?(?: (?:in|on|of|at|across|above|below|over) (?:the|this|it|its|a)(?: \w+){{0,2}})?"
+    rf"\b(?i:{_NOUNS})(?:,|\*\*)?(?: (?:in|on|of|at|across|above|below|over) (?:the|this|it|its|a)(?: \w+){{0,2}})?"
     r"(?: (?:that |which )?(?:is|are|being|was|were|simply|clearly|just|here|there|with|carrying|showing|displaying|"
     r"called|namely|in question)){0,3}[:,]?(?:\*\*)?:? +(?:the (?:words?|text|letters|phrase|name) )?" + _NAME
 )
@@ -97,6 +97,8 @@ _COMMON = frozenset({
     "writing", "lettering", "none", "not", "here", "everything", "each", "all", "both", "unreadable", "illegible",
     "clear", "plain", "yes", "no", "they", "one", "i", "we", "you", "in", "on", "an", "is", "are", "its", "as",
 })  # fmt: skip
+_ALONE = re.compile(rf"(?:[a-z]|:)\s+{_NAME}[.!]?$|^{_NAME}, (?:in|on|with)\b")
+"""An answer that ends in a name, or starts with one and tells how it looks."""
 _FORBIDS = re.compile(r"N[Oo] [A-Z]")
 """`No Entry` is written on a sign; `No words` begins a sentence."""
 _LEAD = re.compile(
@@ -124,6 +126,8 @@ _NOTHING = re.compile(
     r"unreadable|illegible|unclear|blurr\w+|any)\b|没有|看不清|无法",
     re.IGNORECASE,
 )
+_WOULD = re.compile(r"\bwhat (?:would|could|might|will)\b.*\b(?:say|tell)\b", re.IGNORECASE)
+"""Asks for words that nobody has written."""
 _SHORT = 6
 
 
@@ -146,7 +150,7 @@ def invented_text(draft: Draft, context: Context, config: ChecksConfig) -> list[
 
 def _quotes(text: str, question: str) -> Iterator[str]:
     question = _IN_WORDS.sub(" ", question)
-    asks = bool(question) and bool(_ASKS.search(question))
+    asks = bool(question) and bool(_ASKS.search(question)) and not _WOULD.search(question)
     about = asks or (bool(question) and bool(_ABOUT_TEXT.search(question)))
     quotes = [(m.start(), next(g for g in m.groups() if g)) for m in _QUOTE.finditer(text)]
     if quotes:
@@ -157,7 +161,8 @@ def _quotes(text: str, question: str) -> Iterator[str]:
     found = _unquoted(text)
     yield from found
     if asks and not found and not _NOTHING.search(text) and not _PLAIN_ANSWER.match(text.strip()):
-        bare = _TRAIL.sub("", _LEAD.sub("", text.strip()))
+        alone = _ALONE.search(text.strip())
+        bare = next(g for g in alone.groups() if g) if alone else _TRAIL.sub("", _LEAD.sub("", text.strip()))
         if 0 < len(bare.split()) <= _SHORT and normal(bare):
             yield bare
 

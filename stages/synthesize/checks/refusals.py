@@ -43,7 +43,8 @@ _INABLE = (
     r"(?:cannot|could not|am unable to|was unable to|will be unable to|will not be able to|would not be able to|"
     r"am not (?:designed|programmed|trained|equipped|allowed|permitted|supposed|authori[sz]ed|meant|built|made|"
     r"in a position|going|willing|comfortable)(?: to| with)?|"
-    rf"(?:do not|did not|do no longer) have (?:the |an? |any |enough |sufficient |direct )*{_ABILITY}(?: to| of| for)?|"
+    rf"(?:do not|did not|do no longer) (?:have|possess) (?:the |an? |any |enough |sufficient |"
+    rf"direct )*{_ABILITY}(?: to| of| for)?|"
     rf"(?:lack|have no|have not got) (?:the |any |an? |enough )*(?:\w+ )?{_ABILITY}(?: to| of| for)?|"
     r"will not|would not|do not feel (?:able|comfortable|qualified)(?: to| with)?|"
     r"(?:would|will|must|have to|am going to have to|may have to|need to)(?: have to)? (?:decline|refuse)(?: to)?|"
@@ -97,12 +98,19 @@ REFUSALS = (
     r"(?: (?:only|solely|exclusively|entirely))?(?: (?:on|to|by|for|with|as|not)\b|$|[.,])",
     r"\bagainst (?:my|our|the|openai's?) (?:\w+ )?(?:guidelines|polic\w+|rules|programming|principles|terms|values)\b",
     r"\bviolat(?:es?|ing) (?:my|our|the|openai's?) (?:\w+ )?(?:guidelines|polic\w+|rules|programming|terms)\b",
+    rf"\b{_PICTURE} cannot be (?:seen|viewed|processed|opened|read|analy[sz]ed|interpreted|accessed) by me\b",
+    rf"\bno {_PICTURE} (?:came through|arrived|loaded|was received|got through|reached me)\b|"
+    r"\b(?:there is )?nothing (?:is |was )?(?:attached|uploaded|provided)(?=[.,!]|$)",
+    r"\b(?:beyond|outside)(?: of)? what i (?:can|am|could|do)\b",
+    r"\bi cannot be of (?:any |much )?(?:help|assistance|use|service)\b",
     rf"\b{_THE}{_PICTURE} (?:did not|does not|will not|would not|failed to|cannot|could not) (?:be )?(?:load|open|"
     r"upload|display|render|download|process)\w*\b(?: properly| correctly)?(?: for me| on my (?:side|end))?(?=[.,!]|$)",
     rf"{_I}{_INABLE} (?:be able to )?(?:identify|recogni[sz]e|name|describe) (?:any |real |specific |private |the )*"
     r"(?:people|individuals|persons|faces)\b",
-    rf"\b(?:seeing|viewing|opening|looking at|processing|analy[sz]ing|interpreting|describing) {_THE}{_PICTURE} is not "
-    r"(?:something|a thing|anything|possible|within|among|part of|supported|what i)\b",
+    rf"\b(?:seeing|viewing|opening|looking at|processing|analy[sz]ing|interpreting|describing) {_THE}(?:{_PICTURE}|"
+    rf"people|persons|individuals|faces) is (?:not )?"
+    r"(?:something|a thing|anything|possible|within|among|part of|supported|what i)(?: (?:that )?i (?:am not|cannot|"
+    r"can|do not|do))?\b",
     r"\bopenai\b|\bcontent policy\b",
     rf"\b(?:no|without (?:an?|any|the|seeing|being able to see|access to)|lack of an?)(?: (?:\w+ )?){_PICTURE} "
     r"(?:was|were|is|are|has been|have been|being|seems to (?:be|have been)|appears to (?:be|have been)) "

@@ -30,7 +30,8 @@ _FILL = frozenset({
 })  # fmt: skip
 _PLACE = frozenset({"where", "side", "positioned", "located", "position", "direction", "relation", "or"})
 _ABOUT_IT = frozenset({
-    "it", "it's", "they", "they're", "yes", "he", "she", "he's", "she's", "you", "would", "will", "find", "see", "look",
+    "it", "it's", "they", "they're", "yes", "he", "she", "he's", "she's", "you", "would", "will", "find", "see",
+    "look", "for", "goes", "go", "belongs",
     "sure", "well", "one", "that", "i'd", "that's", "its", "position", "place", "location",
 })  # fmt: skip
 _OPENS = frozenset({
@@ -189,7 +190,7 @@ def _joined(words: tuple[str, ...], start: int, end: int) -> bool:
     between = list(words[start:end])
     if between[:1] == [","] and "," in between[1:]:
         between = between[len(between) - between[::-1].index(",") :]
-    return len(between) <= _REACH and all(t in _FILL or t == "," or t.endswith("ly") for t in between)
+    return len(between) <= _REACH and all(t in _FILL or t in ",:—–" or t.endswith("ly") for t in between)
 
 
 def _of_picture(words: tuple[str, ...], end: int) -> bool:

@@ -9,6 +9,7 @@ from schemas.sample import Box
 from schemas.synthesize import ChecksConfig, TemplateConfig, TemplateKind
 from stages.synthesize import template
 from stages.synthesize.checks.registry import CHECKS, examine
+from stages.synthesize.checks.words import sentences
 from stages.synthesize.context import Context, Draft, TextLine
 from stages.synthesize.negatives import Statistics
 from tests.stages.synthesize.liar import KINDS, SHAPE_LABELS, Liar, scene_context
@@ -314,3 +315,51 @@ def test_a_planted_error_is_found_and_the_truth_passes(kind):
             caught += any(f.check is KINDS[kind] and f.turn in lie.turns for f in found)
     assert planted >= 10
     assert caught >= 0.95 * planted
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "check"),
+    [
+        ("What is there?", "I would add that a horse is in the shot.", Check.absent_object),
+        ("What is there?", "The centrepiece, if there is one, would have to be a horse.", Check.absent_object),
+        ("What is there?", "Nobody could miss the horse.", Check.absent_object),
+        ("Is there a cat?", "I looked for a cat but found none.", Check.denied_object),
+        ("What is absent?", "Absent from the picture is a cat.", Check.denied_object),
+        ("Is there a cat?", "I don't believe there is a cat here.", Check.denied_object),
+        ("Is a cat among them?", "It is not among them.", Check.denied_object),
+        ("What is there?", "The dogs number three.", Check.wrong_count),
+        ("What is there?", "We see dogs, three in total.", Check.wrong_count),
+        ("Write a tweet.", 'Spotted a sign today: "BAKERY". Lovely!', Check.invented_text),
+        ("What is there?", "There is a sign labelled Bakery.", Check.invented_text),
+        ("What is there?", "The image did not load for me.", Check.refusal),
+    ],
+)
+def test_roundabout_lies_are_found(question, answer, check):
+    assert [found for found, _ in _found(question, answer)] == [check]
+
+
+@pytest.mark.parametrize(
+    ("question", "answer"),
+    [
+        ("What is missing?", "Absent from the picture is a horse."),
+        ("Is the horse there?", "The horse you mention is not part of the picture."),
+        ("Can you find the horse?", "I was unable to find a horse."),
+        ("What should one add?", "One would need to add a horse, as there is none so far."),
+        ("What is there?", "A cat is there, and beyond it there is not much going on."),
+        ("Do I see a cat, or am I imagining it?", "You are not imagining it."),
+        ("What would a reporter say?", '"Ladies and gentlemen, two dogs!"'),
+    ],
+)
+def test_roundabout_truths_pass(question, answer):
+    assert _found(question, answer) == []
+
+
+def test_a_colour_taken_up_by_a_pronoun_is_held_against_the_boxes():
+    told = _found("Guess the colour of the circle.", "No need to guess, it's plainly green.", context=SHAPES)
+    assert told == [(Check.wrong_colour, 1)]
+
+
+def test_a_text_without_sentences_is_read_piece_by_piece():
+    long = " ".join(["the cat and the dogs and"] * 2_000)
+    assert all(len(s.text) <= 801 for s in sentences(long))
+    assert sum(len(s.tokens) for s in sentences(long)) == len(long.split())
