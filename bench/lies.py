@@ -9,10 +9,12 @@ conversation) that stand in a conversation with that kind of error. Kinds of err
 
 Sets of phrasings are in tests/stages/synthesize, by one author. `last` and `sixth` were each written before a round of
 work on the checks and run once after it: results/lies-held-out.md and results/lies-held-out-2.md, the figures to go by.
-Then some causes of their misses were mended, so that by now all have been learnt from. Text by others, about pictures whose captions the
-checks do not get, with nouns or numbers swapped: COCO's human captions (with --photos), and GPT-4's answers about 30
-pictures of COCO val2014, published with LLaVA (--gpt4: boxes.jsonl and answers.jsonl, there
-llava/eval/table/caps_boxes_coco2014_val_80.jsonl and playground/data/coco2014_val_gpt4_qa_30x3.jsonl).
+Then some causes of their misses were mended, so that by now all have been learnt from.
+
+Text by others, about pictures whose captions the checks do not get, with nouns or numbers swapped: COCO's human
+captions (with --photos), and GPT-4's answers about 30 pictures of COCO val2014, published with LLaVA (--gpt4:
+boxes.jsonl and answers.jsonl, there llava/eval/table/caps_boxes_coco2014_val_80.jsonl and
+playground/data/coco2014_val_gpt4_qa_30x3.jsonl).
 """
 
 import argparse
