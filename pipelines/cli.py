@@ -3,10 +3,14 @@
 Heavy libraries are imported by the commands that need them, so `pairmill --help` answers at once.
 """
 
+import atexit
+import os
 import sys
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NoReturn
 
 import typer
 
@@ -46,7 +50,7 @@ for _name, _command in COMMANDS.items():
 
 
 def main() -> None:
-    """Console entry: turns the errors meant for people into one line and an exit code."""
+    """Turns the errors meant for people into one line and an exit code."""
     try:
         app()
     except Exception as error:
@@ -57,5 +61,28 @@ def main() -> None:
         sys.exit(known.exit_code)
 
 
+def console() -> None:
+    """Console entry: `main` in a process of its own."""
+    try:
+        main()
+    except SystemExit as ended:  # typer ends so, too
+        leave(ended.code if isinstance(ended.code, int) else int(ended.code is not None))
+    leave(0)
+
+
+def leave(code: int) -> NoReturn:
+    """End this process with `code`, all but the interpreter's own teardown.
+
+    A thread of Arrow's pools that lets go of a Python object then wants the interpreter's lock, gets none, and aborts
+    the process: a build that was done ended with SIGABRT, once in some hundred (apache/arrow issue 34314).
+    """
+    threading._shutdown()  # pyright: ignore[reportAttributeAccessIssue]  what the teardown does first: threads, pools
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # closed, or a pipe that nobody reads
+            stream.flush()
+    os._exit(code)
+
+
 if __name__ == "__main__":
-    main()
+    console()

@@ -130,3 +130,20 @@ def test_finished_build_answers(web: Web, cli: Cli, tmp_path: Path) -> None:
     process = cli.start("verify", out)
     found, _ = process.communicate(timeout=100)
     assert process.returncode == 1 and f"shards/{damaged.name}" in found
+
+
+_LEAVES = """
+import atexit, sys, time
+from concurrent.futures import ThreadPoolExecutor
+from pipelines.cli import leave
+atexit.register(print, "registered")
+ThreadPoolExecutor(1).submit(lambda: (time.sleep(0.3), print("worked")))
+print("said", end=" ")
+leave(3)
+"""
+
+
+def test_the_console_leaves_with_its_code_once_all_is_done_and_said() -> None:
+    command = [sys.executable, "-c", _LEAVES]
+    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert (told.returncode, told.stdout, told.stderr) == (3, "said worked\nregistered\n", "")

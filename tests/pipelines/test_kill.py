@@ -37,8 +37,8 @@ def replace(self, target):
         os.kill(os.getpid(), signal.SIGKILL)
     return out
 Path.replace = replace
-from pipelines.cli import main
-main()
+from pipelines.cli import console
+console()
 """
 
 
