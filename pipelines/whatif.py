@@ -7,7 +7,8 @@ import numpy as np
 import pyarrow as pa
 
 from schemas.errors import WrongData, WrongRequest
-from schemas.recipe import Recipe, Rule
+from schemas.recipe import Recipe
+from schemas.rules import Rule
 from stages.families import SELECTION, families_of, part_file, part_files, sample_schema
 from stages.select.check import KeepRule, check
 from stages.select.decide import Decisions

@@ -55,17 +55,34 @@ class Mask(Row):
     null: as above."""
     best: bool
     """Among the masks that one prompt gave (part, object, whole), the one with the highest predicted IoU."""
+    score: Float32 | None
+    """How well the label fits: SAM 3's own score of the word, or the cosine of the mask's crop with the label (CLIP);
+    null: nobody judged it."""
     rle: Rle
 
 
-class Masks(Key):
-    """Family `masks`: the masks of one sample, in the order of their prompts."""
+class MaskFacts(Key):
+    """What is measured of a sample's masks; rules may read all of it. Only masks with `best` count."""
+
+    mask_count: Int32
+    mask_largest: int
+    """Pixels of the largest; 0 for none."""
+    mask_coverage: Float32
+    """Share of the picture under at least one mask, 0-1."""
+    box_agreement: Float32 | None
+    """Lowest IoU between a box that asked and the tight box of its mask, 0 where it got none; null: no box asked."""
+    mask_clip: Float32 | None
+    """Highest cosine of a mask's crop with the caption (the recipe's measure.clip); null: not measured, or no mask."""
+
+
+class Masks(MaskFacts):
+    """Family `masks`: the masks of one sample, in the order of their prompts, and what is measured of them."""
 
     masks: list[Mask]
 
 
 class NoMasks(StrEnum):
-    """Why a sample is rejected for its masks."""
+    """Why a sample is rejected for its masks: the built-in rules (`MaskRules`), judged after select."""
 
     no_mask = "no_mask"
     """No prompt gave any, or there was nothing to prompt with."""

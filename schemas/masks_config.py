@@ -9,8 +9,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from schemas.config import StageConfig
+from schemas.config import RUNTIME, StageConfig
 from schemas.mask import Prompt
+from schemas.rules import Rule
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -56,34 +57,74 @@ class GrabcutConfig(StageConfig):
     """Width and height of the box's middle that is held inside then, as a share of the box's."""
 
 
+class SamConfig(StageConfig):
+    """A SAM through transformers."""
+
+    model: str
+    """Name on the hub, or folder (relative to the recipe's), of a SAM, SAM-HQ, SAM 2 or SAM 3 checkpoint."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """auto: bf16 on GPU, fp32 on CPU."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: Annotated[int, Field(ge=1)] = 1
+    """Torch threads per worker. Decisive: sums in another order differ in their last bits."""
+    pictures_per_pass: Annotated[int, Field(ge=1)] = 8
+    """Pictures in one pass of the image encoder. Decisive, as prompts_per_pass is."""
+    embeddings: Annotated[str | None, RUNTIME] = None
+    """Folder in which embeddings are kept, so that another prompt over the same pictures needs no encoder."""
+
+
+class LabelConfig(StageConfig):
+    """A label for each mask: the word of a vocabulary that CLIP (measure.clip) finds nearest to the mask's crop."""
+
+    vocabulary: Literal["caption"] | list[str] = "caption"
+    """caption: the content words of the sample's own captions; or a list for all samples."""
+    least: Annotated[float, Field(ge=-1, le=1)] = 0.0
+    """Cosine under which a mask stays without a label."""
+
+
+class MaskRules(StageConfig):
+    """What a sample's masks must be for it to stay. Judged over what was measured: no model runs again."""
+
+    require: bool = True
+    """Reject a sample without any mask (no_mask). False: it stays, with an empty list."""
+    smallest: Annotated[int, Field(ge=0)] = 0
+    """Pixels; a sample whose masks are all smaller is rejected (mask_too_small)."""
+    agreement: Share = 0.0
+    """A sample with a mask whose tight box has a lower IoU with the box that asked for it is rejected (box_disagrees);
+    0: not judged."""
+    rules: list[Rule] = []
+    """Further rules, over these and all other measures."""
+
+
 class MasksConfig(StageConfig):
     """Masks of what select kept."""
 
     backend: Literal["grabcut", "sam"] = "grabcut"
     """grabcut: from boxes, without weights. sam: transformers' SAM."""
     prompt: Prompt = Prompt.box
-    model: str | None = None
-    """backend sam: name or folder of a checkpoint that transformers loads."""
-    pictures_per_pass: Annotated[int, Field(ge=1)] = 8
-    """backend sam: pictures in one pass of the image encoder. Decisive, as prompts_per_pass is."""
+    """everything: a grid of points. box, point: the pool's (`boxes`, `points`), or `boxes_from`. text: words of the
+    caption, through SAM 3."""
+    boxes_from: Literal["pool", "conversations"] = "pool"
+    """conversations: the regions that synthesize wrote; synthesize then runs before masks."""
+    sam: SamConfig | None = None
     everything: EverythingConfig = EverythingConfig()
     grabcut: GrabcutConfig = GrabcutConfig()
-    smallest: Annotated[int, Field(ge=0)] = 0
-    """Pixels; a sample whose masks are all smaller is rejected (mask_too_small)."""
-    agreement: Share = 0.0
-    """A sample with a mask whose tight box has a lower IoU with the box that asked for it is rejected (box_disagrees);
-    0: not judged."""
-    require: bool = True
-    """Reject a sample without any mask (no_mask). False: it stays, with an empty list."""
+    labels: LabelConfig | None = None
+    """Null: a mask has the label of the box that asked for it, or none."""
+    clip: bool = False
+    """Measure `mask_clip`: the crops' cosine with the caption, by measure.clip."""
+    keep: MaskRules = MaskRules()
 
     @model_validator(mode="after")
     def _backend(self) -> Self:
-        if self.backend == "sam" and not self.model:
-            raise ValueError("masks.backend sam needs masks.model: a name or a folder that transformers loads")
+        if self.backend == "sam" and self.sam is None:
+            raise ValueError("masks.backend sam needs masks.sam.model: a name or a folder that transformers loads")
         if self.backend == "grabcut" and self.prompt is not Prompt.box:
             raise ValueError(f"grabcut takes boxes only, not masks.prompt: {self.prompt}; write box, or backend: sam")
-        if self.agreement and self.prompt is not Prompt.box:
+        if self.keep.agreement and self.prompt is not Prompt.box:
             raise ValueError(
-                "masks.agreement compares masks with the boxes that asked for them; write prompt: box, or 0"
+                "masks.keep.agreement compares masks with the boxes that asked for them; write prompt: box, or 0"
             )
+        if self.boxes_from != "pool" and self.prompt is not Prompt.box:
+            raise ValueError(f"masks.boxes_from needs masks.prompt: box, not {self.prompt}")
         return self

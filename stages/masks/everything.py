@@ -6,12 +6,13 @@ IoU is high enough, and kept at that size only if NMS keeps it: until then it is
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from schemas.masks_config import EverythingConfig
+from stages.masks.backend import Found, tight
 from stages.masks.regions import tidied
 from stages.masks.sam import Embedded, ask_points, embed, fits, side_of, upscaled
 
@@ -20,25 +21,6 @@ if TYPE_CHECKING:
 
 _PIXELS = 2**25
 """Upscaled logits held at once, in pixels: 128 MiB of float32, and as much again while they are interpolated."""
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """One mask of a picture. `box` is tight: x, y, w, h in pixels; `pixels` is the mask inside it, bool (h, w)."""
-
-    box: tuple[int, int, int, int]
-    pixels: np.ndarray
-    point: tuple[float, float]
-    """That was asked about: x, y in pixels."""
-    predicted_iou: float
-    stability: float
-
-    def on(self, height: int, width: int) -> np.ndarray:
-        """The mask of the whole picture, bool (height, width)."""
-        x, y, w, h = self.box
-        full = np.zeros((height, width), np.bool_)
-        full[y : y + h, x : x + w] = self.pixels
-        return full
 
 
 @dataclass(slots=True)
@@ -196,10 +178,7 @@ def _shrunk(old: Found, pixels: np.ndarray) -> Found | None:
     """`old` with other pixels in its box, and the box tight again; None for no pixels, `old` itself for the same."""
     if np.array_equal(old.pixels, pixels):
         return old
-    rows, columns = np.flatnonzero(pixels.any(1)), np.flatnonzero(pixels.any(0))
-    if not len(rows):
+    if (left := tight(pixels)) is None:
         return None
-    y, x = int(rows[0]), int(columns[0])
-    inner = pixels[y : rows[-1] + 1, x : columns[-1] + 1]
-    box = (old.box[0] + x, old.box[1] + y, inner.shape[1], inner.shape[0])
-    return Found(box, inner, old.point, old.predicted_iou, old.stability)
+    (x, y, w, h), inner = left
+    return replace(old, box=(old.box[0] + x, old.box[1] + y, w, h), pixels=inner)

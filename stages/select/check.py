@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from schemas.errors import WrongRequest
-from schemas.recipe import QuantileRule, Rule, SelectConfig
+from schemas.recipe import SelectConfig
+from schemas.rules import QuantileRule, Rule
 from stages.select.conditions import Binder, Expression, OrderTerm
 
 DUPLICATE = "duplicate"

@@ -6,7 +6,8 @@ import pytest
 
 from pipelines.ledger import write_ledger
 from schemas.errors import WrongData
-from schemas.recipe import Rule, SelectConfig
+from schemas.recipe import SelectConfig
+from schemas.rules import Rule
 from stages.store import Store
 from tests.builders import Rejected, sample, sid, write_selection
 from tests.finished import mixed, recipe, selected

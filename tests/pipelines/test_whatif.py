@@ -7,7 +7,8 @@ import pytest
 
 from pipelines.whatif import Change, ReasonLine, changed, whatif
 from schemas.errors import WrongData, WrongRequest
-from schemas.recipe import ClipConfig, DedupConfig, MeasureConfig, PdqConfig, PoolConfig, Recipe, Rule, SelectConfig
+from schemas.recipe import ClipConfig, DedupConfig, MeasureConfig, PdqConfig, PoolConfig, Recipe, SelectConfig
+from schemas.rules import Rule
 from stages.select.decide import decide
 from stages.store import Store
 from tests.builders import Rejected, build, sample, sid, write_duplicates

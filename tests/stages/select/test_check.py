@@ -3,7 +3,8 @@
 import pytest
 
 from schemas.errors import WrongRequest
-from schemas.recipe import QuantileRule, Rule, SelectConfig, TopRule
+from schemas.recipe import SelectConfig
+from schemas.rules import QuantileRule, Rule, TopRule
 from stages.families import FAMILIES, sample_schema
 from stages.select.check import check
 
