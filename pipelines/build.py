@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from pipelines.build_late import synthesize
+from pipelines.build_late import masks, synthesize
 from pipelines.engine.base import Engine
 from pipelines.engine.local import LocalEngine
 from pipelines.ledger import write_ledger
@@ -28,7 +28,7 @@ from schemas.errors import WrongData, WrongRequest
 from schemas.recipe import EngineConfig
 from stages.base import Stage
 from stages.dedup.resolve import resolve
-from stages.families import late_families_of, part_file, part_files
+from stages.families import all_families_of, part_file, part_files
 from stages.select.decide import decide
 from stages.shard.assign import ShardOrder
 from stages.shard.run import is_done, make_shards
@@ -118,7 +118,8 @@ class Run:
             "measure": self.measure,
             "dedup": self.dedup,
             "select": self.select,
-            "synthesize": self.synthesize,
+            "masks": lambda engine: masks(self, engine),
+            "synthesize": lambda engine: synthesize(self, engine),
             "shards": self.shards,
         }
 
@@ -151,7 +152,7 @@ class Run:
             raise WrongData(f"the pool changed while it was read (part {part:05d})", "run the same command again")
 
     def _drop_leftovers(self) -> None:
-        for family in [*self.plan.families(), *late_families_of(self.plan.recipe)]:
+        for family in all_families_of(self.plan.recipe):
             for part, name in part_files(self.store, family).items():
                 if part >= self.plan.parts:
                     self.dirty()
@@ -207,6 +208,7 @@ class Run:
             if self.store.exists(DUPLICATES):
                 self.dirty()
                 self.store.remove(DUPLICATES)
+                self.plan.seals.forget(DUPLICATES)
             return
         config = self.plan.recipe.dedup
 
@@ -225,10 +227,6 @@ class Run:
             return f"{kept:,} of {self.plan.scan.rows:,} rows kept"
 
         self.step("select", work)
-
-    def synthesize(self, engine: Engine) -> None:
-        """What comes after select and rejects: conversations, then every row's final state."""
-        synthesize(self, engine)
 
     def shards(self, engine: Engine) -> None:
         """Write the stale shards, then the ledger, then the manifest."""
@@ -255,6 +253,7 @@ class Run:
 
         about = {"identity": origin.identity, "inputs": origin.inputs}
         make_shards(self.store, self.plan.recipe, self.plan.parts, (origin.fingerprint, about), spread)
+        self.plan.seals.forget(STEP_FILES["shards"])
         write_ledger(self.store, self.plan.recipe)
         manifest = write_manifest(self.store, self.plan.recipe)
         tars = sum(1 for entry in manifest.shards if entry.path.endswith(".tar"))
@@ -271,4 +270,5 @@ class Run:
         if stale:
             self.dirty()
             note = work(origin)
+            self.plan.seals.forget(STEP_FILES[step])
         self.watcher.finish(step, note)

@@ -11,7 +11,7 @@ from rich.text import Text
 from pipelines.estimate_synthesis import Asking, forecast_asking
 from pipelines.plan import Plan
 from pipelines.steps import STEP_FILES, steps_of
-from stages.families import late_families_of
+from stages.families import all_families_of
 
 _UNKNOWN_BYTES = "not known before a first part is fetched"
 _SHOWN_REASONS = 4
@@ -68,7 +68,7 @@ def forecast(plan: Plan) -> Forecast:
     """Look at every family and step of a plan."""
     lines: list[Line] = []
     stale_parts: dict[str, set[int]] = {}
-    for family in [*plan.families(), *late_families_of(plan.recipe)]:
+    for family in all_families_of(plan.recipe):
         found = plan.family(family)
         stale_parts[family] = {s.part for s in found.stale}
         why = dict(found.reasons().most_common())

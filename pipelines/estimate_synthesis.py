@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.late import replies_folder, synthesizer_for_estimate
+from pipelines.late import replies_folder
 from pipelines.plan import Plan
 from pipelines.run_late import kept_rows
 from schemas.sample import Candidate, Described
@@ -59,7 +59,7 @@ def forecast_asking(plan: Plan) -> Asking | None:
     decided = plan.store.exists(SELECTION) and plan.step("select") is None
     samples = sum(_kept(plan, part) if decided else _rows(plan, part) for part in parts)
     folder = Path(replies_folder(plan.recipe, plan.store))
-    asked = synthesizer_for_estimate(plan.recipe).asked(_looked_at(plan))
+    asked = plan.synthesize.asked(_looked_at(plan))
     found = estimate(asked, config, folder if folder.is_dir() else None)
     requests = sum(round(one.requests / one.samples * samples) for one in found if one.samples)
     prices = config.endpoint.prices

@@ -41,13 +41,12 @@ class KeptRows:
     store: Store
     _of: tuple[str, list[str]] | None = field(default=None)
 
-    def hashes(self, parts: int) -> list[str] | None:
-        """None where there is no selection of so many parts."""
-        seal = self.store.seal(SELECTION)
-        if seal is None:
+    def hashes(self, parts: int, selection: Seal | None) -> list[str] | None:
+        """None where there is no selection of so many parts. `selection`: its seal."""
+        if selection is None:
             return None
-        if self._of is None or self._of[0] != seal.content:
-            self._of = (seal.content, _kept_hashes(self.store))
+        if self._of is None or self._of[0] != selection.content:
+            self._of = (selection.content, _kept_hashes(self.store))
         return self._of[1] if len(self._of[1]) == parts else None
 
 
@@ -67,11 +66,22 @@ def _kept_hashes(store: Store) -> list[str]:
     return [hasher.hexdigest() for hasher in hashers]
 
 
-def late_inputs(plan: "Plan", part: int, kept: list[str]) -> dict[str, str] | None:
-    """What of select and of the label counts decides the conversations of a part; None while it is not there."""
-    out = {"selection.kept": kept[part]}
-    if counts_labels(plan.recipe):
-        labels = plan.store.seal(LABELS)
+def families_before(recipe: "Recipe", family: str) -> list[str]:
+    """The late families that may reject a row before `family` sees it."""
+    late = late_families_of(recipe)
+    return late[: late.index(family)]
+
+
+def late_inputs(plan: "Plan", family: str, part: int) -> dict[str, str] | None:
+    """What, beside a stage's columns, decides a late family of a part: who is still kept, and for conversations the
+    label counts. None while it is not there."""
+    kept = plan.kept_rows.hashes(plan.parts, plan.seals.one(SELECTION))
+    before = plan.seals.inputs(part, {earlier: ["reason"] for earlier in families_before(plan.recipe, family)})
+    if kept is None or before is None:
+        return None
+    out = {"selection.kept": kept[part], **before}
+    if family == "conversations" and counts_labels(plan.recipe):
+        labels = plan.seals.one(LABELS)
         if labels is None:
             return None
         out["labels"] = labels.content
@@ -80,27 +90,14 @@ def late_inputs(plan: "Plan", part: int, kept: list[str]) -> dict[str, str] | No
 
 def counts_labels(recipe: "Recipe") -> bool:
     """Whether `groups/labels.parquet` belongs to the build."""
-    return recipe.synthesize is not None and _blind(recipe.synthesize).counts_labels
+    return recipe.synthesize is not None and recipe.synthesize.counts_labels
 
 
 def synthesizer(plan: "Plan", config: SynthesizeConfig) -> Synthesize:
     """The stage with all it must know; the label counts are there. Raises WrongRequest without a place for replies."""
-    recipe, store = plan.recipe, plan.store
-    (planned,) = plan.late
-    assert isinstance(planned, Synthesize)
-    labels = read_labels(store) if counts_labels(recipe) else None
-    known = Known(labels, replies_folder(recipe, store))
-    return Synthesize(config, known, planned.fits.clip if planned.fits else None)
-
-
-def synthesizer_for_estimate(recipe: "Recipe") -> Synthesize:
-    """The stage as far as it writes prompts: nothing is counted, nobody is asked."""
-    assert recipe.synthesize is not None
-    return _blind(recipe.synthesize)
-
-
-def _blind(config: SynthesizeConfig) -> Synthesize:
-    return Synthesize(config.model_copy(update={"fits": None}))
+    planned = plan.synthesize
+    labels = read_labels(plan.store) if config.counts_labels else None
+    return planned.knowing(config, Known(labels, replies_folder(plan.recipe, plan.store)))
 
 
 def replies_folder(recipe: "Recipe", store: Store) -> str:

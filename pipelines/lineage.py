@@ -82,11 +82,12 @@ def _short(value: Any) -> str:
 
 
 class SealBook:
-    """The seals of one build's families, each family listed once and each footer read once."""
+    """The seals of one build, each family listed once and each footer read once."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._families: dict[str, dict[int, Seal]] = {}
+        self._single: dict[str, Seal | None] = {}
 
     def of(self, family: str) -> dict[int, Seal]:
         """Part → seal, for the parts whose file is there and whole; a part's index counts only with its tar."""
@@ -102,9 +103,16 @@ class SealBook:
             }
         return self._families[family]
 
-    def forget(self, family: str) -> None:
-        """Read a family again when asked next: its files were written."""
-        self._families.pop(family, None)
+    def one(self, name: str) -> Seal | None:
+        """The seal of a file over all parts."""
+        if name not in self._single:
+            self._single[name] = self._store.seal(name)
+        return self._single[name]
+
+    def forget(self, name: str) -> None:
+        """Read a family, or a file over all parts, again when asked next: it was written or removed."""
+        self._families.pop(name, None)
+        self._single.pop(name, None)
 
     def inputs(self, part: int, wanted: dict[str, list[str]]) -> dict[str, str] | None:
         """`family.column` → hash for one part; None when a family's file is not there yet."""

@@ -12,7 +12,7 @@ from schemas.errors import WrongData
 from schemas.manifest import FileEntry, Manifest
 from schemas.recipe import Recipe
 from stages.ahead import ahead
-from stages.families import FAMILIES, families_of, late_families_of
+from stages.families import FAMILIES, all_families_of
 from stages.store import Seal, Store, digest
 
 MANIFEST = "manifest.json"
@@ -62,7 +62,7 @@ def read_manifest(store: Store) -> Manifest:
 
 def manifest_files(store: Store, recipe: Recipe) -> dict[str, int]:
     """Names and sizes of the files that belong in the manifest, in order of name."""
-    dropped = tuple(f"{family}/" for family in set(FAMILIES) - {*families_of(recipe), *late_families_of(recipe)})
+    dropped = tuple(f"{family}/" for family in set(FAMILIES) - set(all_families_of(recipe)))
     return {
         name: size
         for name, size in store.walk().items()

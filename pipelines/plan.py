@@ -10,7 +10,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipelines.late import KeptRows, late_inputs, replies_folder
+from pipelines.late import KeptRows, families_before, late_inputs, replies_folder
+from pipelines.late_stages import make_late_stages
 from pipelines.lineage import Origin, SealBook, why_stale
 from pipelines.recipe_file import Loaded, resolved_paths
 from pipelines.steps import (
@@ -31,17 +32,19 @@ from stages.base import Stage
 from stages.families import (
     AFTER_SELECT,
     families_of,
+    family_of,
     late_families_of,
     sample_schema,
     stage_of,
 )
+from stages.late import LateStage
 from stages.measure.clip import ClipMeasure
 from stages.pool.reader import Pool, open_pool
 from stages.pool.scan import PoolScan, scan
 from stages.store import Store
 from stages.synthesize.stage import Synthesize
 
-UNTIL = ("pool", "download", "measure", "dedup", "select", "synthesize", "shards")
+UNTIL = ("pool", "download", "measure", "dedup", "select", "masks", "synthesize", "shards")
 """Stages a build can be told to stop after, in order."""
 
 
@@ -78,8 +81,8 @@ class Plan:
     scan: PoolScan
     download: Stage
     measures: list[Stage]
-    late: list[Stage]
-    """Stages after select."""
+    late: list[LateStage]
+    """Stages after select, in order."""
     seals: SealBook
     kept_rows: KeptRows
     _identities: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -102,9 +105,8 @@ class Plan:
     def origin(self, stage: Stage, part: int) -> Origin | None:
         """What the stage's file of a part is to be made of; None while an input is not there."""
         inputs = self.seals.inputs(part, inputs_of(stage))
-        if stage in self.late:
-            kept = self.kept_rows.hashes(self.parts)
-            more = None if kept is None else late_inputs(self, part, kept)
+        if isinstance(stage, LateStage):
+            more = late_inputs(self, family_of(stage.name), part)
             inputs = None if inputs is None or more is None else inputs | more
         return None if inputs is None else Origin(self._identity(stage), inputs)
 
@@ -120,7 +122,7 @@ class Plan:
         seals = self.seals.of(family)
         stage = self.stage_of(family)
         upstream_stale = {s.part for f in self._upstream(family) for s in self.family(f).stale}
-        if family in AFTER_SELECT and (self.step("select") or self.step("labels")):
+        if family in AFTER_SELECT and (self.step("select") or (family == "conversations" and self.step("labels"))):
             upstream_stale = set(range(self.parts))
         for part in range(self.parts):
             origin = self.pool_origin(part) if stage is None else self.origin(stage, part)
@@ -132,13 +134,19 @@ class Plan:
         return plan
 
     def _upstream(self, family: str) -> list[str]:
-        return {"pool": [], "parts": ["pool"]}.get(family, ["parts"])
+        before = families_before(self.recipe, family) if family in AFTER_SELECT else []
+        return {"pool": [], "parts": ["pool"]}.get(family, ["parts", *before])
 
     def stage_of(self, family: str) -> Stage | None:
         """The stage that writes a family; None for the pool."""
         if family == "parts":
             return self.download
         return next((s for s in (*self.measures, *self.late) if s.name == stage_of(family)), None)
+
+    @property
+    def synthesize(self) -> Synthesize:
+        """The stage of a recipe that has one."""
+        return next(stage for stage in self.late if isinstance(stage, Synthesize))
 
     def families(self) -> list[str]:
         return families_of(self.recipe)
@@ -151,7 +159,7 @@ class Plan:
         if inputs is None:
             return None
         for name in made_from(self.recipe, step):
-            seal = self.store.seal(name)
+            seal = self.seals.one(name)
             if seal is None and not (name == DUPLICATES and self.recipe.dedup is None):
                 return None
             inputs[name] = seal.content if seal else "none"
@@ -168,7 +176,7 @@ class Plan:
         origin = self.global_origin(step)
         if origin is None:
             return "its input comes first"
-        why = why_stale(self.store.seal(STEP_FILES[step]), origin)
+        why = why_stale(self.seals.one(STEP_FILES[step]), origin)
         before = {"select": "dedup", "final": "select", "shards": "final"}.get(step)
         before = "select" if before and before not in (*steps_of(self.recipe), "dedup") else before
         return why or (_IF_CHANGED if before and self.step(before) else None)
@@ -211,12 +219,6 @@ def make_stages(loaded: Loaded) -> tuple[Stage, list[Stage]]:
     return Download(loaded.recipe.download), measures
 
 
-def make_late_stages(recipe: Recipe, measures: list[Stage]) -> list[Stage]:
-    """The stages after select, as far as a plan must know them. Raises WrongRequest where one lacks a measure."""
-    clip = next((stage for stage in measures if isinstance(stage, ClipMeasure)), None)
-    return [Synthesize(recipe.synthesize, clip=clip)] if recipe.synthesize is not None else []
-
-
 def fetch_weights(loaded: Loaded) -> None:
     """Bring model weights named by tag or hub into the local cache, so that fingerprints can hash them."""
     _, measures = make_stages(loaded)
@@ -231,7 +233,7 @@ def check(loaded: Loaded) -> tuple[Stage, list[Stage]]:
     from stages.select.check import check as check_select
 
     download, measures = make_stages(loaded)
-    late = make_late_stages(loaded.recipe, measures)
+    late = make_late_stages(loaded, measures)
     check_fit([download, *measures, *late])
     for stage in (*measures, *late):
         stage.identity()  # an unknown model or a missing checkpoint is found here
@@ -249,5 +251,5 @@ def make_plan(loaded: Loaded, store: Store) -> Plan:
     found = scan(pool)
     if not found.rows:
         raise WrongData(f"the pool has no rows: {', '.join(loaded.recipe.pool.paths)}", "name files with rows")
-    late = make_late_stages(loaded.recipe, measures)
+    late = make_late_stages(loaded, measures)
     return Plan(loaded, store, pool, found, download, measures, late, SealBook(store), KeptRows(store))

@@ -3,14 +3,13 @@
 from collections.abc import Callable
 from typing import Any
 
-from pipelines.late import counts_labels
 from schemas.recipe import Recipe
 from schemas.sample import Candidate, Stored
 from stages.base import Stage
 from stages.families import EVIDENCE, FINAL, SELECTION, families_of, family_schema, final_file, late_families_of
+from stages.late import LateStage
 from stages.shard.document import sharded_columns
 from stages.synthesize.labels import LABELS
-from stages.synthesize.stage import Synthesize
 
 DUPLICATES, INDEX = "groups/duplicates.parquet", "shards/index.parquet"
 STEP_FILES = {"dedup": DUPLICATES, "select": SELECTION, "labels": LABELS, "final": FINAL, "shards": INDEX}
@@ -34,9 +33,9 @@ def inputs_of(stage: Stage) -> dict[str, list[str]]:
     wanted = {"pool": sorted(pool)}
     if stage.name != "download":
         wanted["parts"] = sorted(parts)
-    if isinstance(stage, Synthesize):
-        wanted["parts"] += ["stored_sha256"] if stage.sees_pictures else []
-        wanted |= {} if stage.fits is None else {"measures/clip": ["clip_image"]}
+    if isinstance(stage, LateStage):
+        wanted["parts"] = sorted(parts | ({"stored_sha256"} if stage.sees_pictures else set()))
+        wanted |= stage.reads()
     return wanted
 
 
@@ -47,7 +46,8 @@ def columns_of(family: str) -> list[str]:
 
 def steps_of(recipe: Recipe) -> list[str]:
     """The steps over all parts that a build of `recipe` has, in order."""
-    has = {"dedup": recipe.dedup is not None, "labels": counts_labels(recipe), "final": final_file(recipe) == FINAL}
+    labels = recipe.synthesize is not None and recipe.synthesize.counts_labels
+    has = {"dedup": recipe.dedup is not None, "labels": labels, "final": final_file(recipe) == FINAL}
     return [step for step in STEP_FILES if has.get(step, True)]
 
 

@@ -29,7 +29,7 @@ from schemas.errors import WrongRequest
 from schemas.manifest import Manifest
 from schemas.recipe import Recipe
 from stages.ahead import ahead
-from stages.families import families_of, final_file, late_families_of, part_file
+from stages.families import all_families_of, final_file, part_file
 from stages.shard.run import INDEX
 from stages.store import Store
 
@@ -90,7 +90,7 @@ class _Verification:
 
     @property
     def families(self) -> list[str]:
-        return [*families_of(self.recipe), *late_families_of(self.recipe)]
+        return all_families_of(self.recipe)
 
     def run(self, manifest: Manifest | None) -> VerifyReport:
         names = {*self.scope.entries, *self.scope.sizes}

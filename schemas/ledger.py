@@ -80,6 +80,9 @@ class ShardEntry(Row):
     json_size: int
     txt_offset: int
     txt_size: int
+    masks_offset: int | None
+    """Of the member `masks.json`; null in builds without masks."""
+    masks_size: int | None
     image_sha256: str
     width: Int32
     height: Int32

@@ -3,7 +3,7 @@
 from enum import StrEnum
 
 from schemas.row import Float32, Int32, Row
-from schemas.sample import Key
+from schemas.sample import Box, Key, Picture, Point
 
 
 class Prompt(StrEnum):
@@ -79,6 +79,33 @@ class Masks(MaskFacts):
     """Family `masks`: the masks of one sample, in the order of their prompts, and what is measured of them."""
 
     masks: list[Mask]
+
+
+class Masked(Key):
+    """Family `masked`: what the rules of `masks.keep` said of a sample; the verdict is the evidence beside it."""
+
+    mask_rules: Int32
+    """Rules it was judged by."""
+
+
+class Maskable(Picture):
+    """What masks are found from. Boxes and points are in pixels of the original picture."""
+
+    caption: str | None
+    captions: list[str] | None
+    boxes: list[Box] | None
+    points: list[Point] | None
+    width: Int32 | None
+    height: Int32 | None
+    original_width: Int32 | None
+    original_height: Int32 | None
+
+
+class MaskFailure(StrEnum):
+    """Why masks cannot be looked for."""
+
+    undecodable = "undecodable"
+    """The stored bytes are no whole image; detail says what the decoder found."""
 
 
 class NoMasks(StrEnum):

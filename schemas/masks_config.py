@@ -37,6 +37,19 @@ class EverythingConfig(StageConfig):
     largest: Share | None = 0.95
     """A mask that covers this share of the picture or more goes, as uninteresting; SA-1B 95 %. None: not judged, as in
     AMG."""
+    crop_layers: Annotated[int, Field(ge=0, le=4)] = 0
+    """Layers of windows that are segmented beside the whole picture, layer n of 2^n × 2^n; AMG 0, SA-1B 2 (2 × 2 and
+    4 × 4). Each window is a pass through the encoder."""
+    crop_overlap: Annotated[float, Field(ge=0, lt=1)] = 512 / 1500
+    """By how much the first layer's windows overlap, as a share of the picture's shorter side; halved from layer to
+    layer. AMG 512 / 1500; SA-1B says "partially overlapping"."""
+    crop_points_factor: Annotated[int, Field(ge=1)] = 1
+    """From layer to layer, a grid has that many times fewer points a side; AMG 1, SA-1B 2 (32, 16, 8)."""
+    crop_nms: Share = 0.7
+    """As `nms`, between windows: there the mask of the smaller window stays; AMG and SA-1B 0.7."""
+    crop_edge: Annotated[int, Field(ge=0)] = 20
+    """A mask whose box ends within so many pixels of an inner edge of its window goes, as cut off; AMG 20 (`atol` of
+    is_box_near_crop_edge, segment_anything/utils/amg.py), SA-1B: masks that touch it."""
     prompts_per_pass: Annotated[int, Field(ge=1)] = 64
     """Points in one pass of the decoder, over all pictures of a batch; AMG 64. Decisive: the shape of a batch changes
     the last bits of a matrix product."""
@@ -93,7 +106,14 @@ class MaskRules(StageConfig):
     """A sample with a mask whose tight box has a lower IoU with the box that asked for it is rejected (box_disagrees);
     0: not judged."""
     rules: list[Rule] = []
-    """Further rules, over these and all other measures."""
+    """Further rules, over these and all other measures; conditions only, since each part is judged by itself."""
+
+    @model_validator(mode="after")
+    def _conditions(self) -> Self:
+        for rule in self.rules:
+            if rule.keep is None:
+                raise ValueError(f"masks.keep.rules: {rule.reason!r} ranks; write keep, or rank in select.rules")
+        return self
 
 
 class MasksConfig(StageConfig):
@@ -106,6 +126,10 @@ class MasksConfig(StageConfig):
     caption, through SAM 3."""
     boxes_from: Literal["pool", "conversations"] = "pool"
     """conversations: the regions that synthesize wrote; synthesize then runs before masks."""
+    vocabulary: Literal["caption"] | list[str] = "caption"
+    """prompt text: the words asked for; caption: the content words of the sample's own captions."""
+    most: Annotated[int, Field(ge=1, le=10_000)] = 100
+    """Boxes, points or words asked about one picture; further ones are not asked."""
     sam: SamConfig | None = None
     everything: EverythingConfig = EverythingConfig()
     grabcut: GrabcutConfig = GrabcutConfig()

@@ -26,7 +26,9 @@ class ColumnMap(StageConfig):
     """The source's own unique key; when named, sample_id is its hash instead of url + caption."""
     sha256: str | None = None
     boxes: str | None = None
-    """list<struct{label, x, y, w, h}> in pixels, or the same as a JSON string."""
+    """list<struct{label, x, y, w, h}> in pixels, or the same as a JSON string: annotations or a detector's."""
+    points: str | None = None
+    """list<struct{label, x, y}> in pixels, or JSON; `masks` may be asked for with them."""
     texts: str | None = None
     """Lines of text in the picture, as OCR read them: list<struct{text, x, y, w, h}> in pixels, or JSON."""
     captions: str | None = None

@@ -21,6 +21,14 @@ class Box(Row):
     h: Float32
 
 
+class Point(Row):
+    """One labelled point, in pixels as in `Box`."""
+
+    label: str | None
+    x: Float32
+    y: Float32
+
+
 class TextLine(Row):
     """A line of text in the picture, as OCR read it; pixels as in `Box`."""
 
@@ -52,6 +60,7 @@ class Candidate(Key):
     language: str | None
     """BCP 47 tag as the pool states it."""
     boxes: list[Box] | None
+    points: list[Point] | None
     texts: list[TextLine] | None
     """Lines of text in the picture, as OCR read them; null: nobody read it, empty: there is none."""
     captions: list[str] | None

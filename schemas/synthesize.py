@@ -131,6 +131,11 @@ class SynthesizeConfig(StageConfig):
     replies: Annotated[str | None, RUNTIME] = None
     """Folder of the reply cache, on this machine; null: `replies/` in the build folder, which must then be local."""
 
+    @property
+    def counts_labels(self) -> bool:
+        """Whether the pool's label statistics decide what is written."""
+        return self.teacher == "template" or self.vocabulary == "labels"
+
     @model_validator(mode="after")
     def _teacher(self) -> Self:
         if self.teacher == "model" and self.endpoint is None:

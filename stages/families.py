@@ -9,6 +9,7 @@ import re
 import pyarrow as pa
 
 from schemas.conversation import Synthesized
+from schemas.mask import Masked, Masks
 from schemas.recipe import Recipe
 from schemas.row import Row, nullable
 from schemas.sample import Candidate, CaptionFacts, ClipScore, ImageFacts, PdqHash, Stored
@@ -21,12 +22,14 @@ FAMILIES: dict[str, type[Row]] = {
     "measures/caption": CaptionFacts,
     "measures/pdq": PdqHash,
     "measures/clip": ClipScore,
+    "masks": Masks,
+    "masked": Masked,
     "conversations": Synthesized,
 }
 """Folder → schema, in the order in which stages may reject a row."""
 
-AFTER_SELECT = ("conversations",)
-"""Families about what select kept; rows that it did not keep have nulls."""
+AFTER_SELECT = ("masks", "masked", "conversations")
+"""Families about what select kept; rows that it, or one of them before, did not keep have nulls."""
 
 SELECTION, FINAL = "selection.parquet", "final.parquet"
 """Select's decision on every row; and what is left of it after the stages that follow, where there are any."""
@@ -41,12 +44,19 @@ EVIDENCE = pa.schema(
 )
 """What every family file ends with; reason is null for a row that its stage kept."""
 
+_STAGES = {"parts": "download", "masked": "masks/rules", "conversations": "synthesize"}
+
 _PART_FILE = re.compile(r"(\d{5,})\.parquet")
 
 
 def stage_of(family: str) -> str:
     """The name of the stage that writes a family: `parts` → `download`, `measures/clip` → `measure/clip`."""
-    return {"parts": "download", "conversations": "synthesize"}.get(family, family.replace("measures/", "measure/"))
+    return _STAGES.get(family, family.replace("measures/", "measure/"))
+
+
+def family_of(stage: str) -> str:
+    """The family that a stage writes, by the stage's name."""
+    return next(family for family in FAMILIES if stage_of(family) == stage)
 
 
 def family_schema(family: str) -> pa.Schema:
@@ -61,8 +71,16 @@ def families_of(recipe: Recipe) -> list[str]:
 
 
 def late_families_of(recipe: Recipe) -> list[str]:
-    """The families that a build of `recipe` has of what select kept, in order."""
-    return ["conversations"] if recipe.synthesize is not None else []
+    """The families that a build of `recipe` has of what select kept, in the order in which they are made."""
+    masks = ["masks", "masked"] if recipe.masks is not None else []
+    conversations = ["conversations"] if recipe.synthesize is not None else []
+    turned = recipe.masks is not None and recipe.masks.boxes_from == "conversations"
+    return [*conversations, *masks] if turned else [*masks, *conversations]
+
+
+def all_families_of(recipe: Recipe) -> list[str]:
+    """Every family that a build of `recipe` has, in the order in which they are made."""
+    return [*families_of(recipe), *late_families_of(recipe)]
 
 
 def final_file(recipe: Recipe) -> str:

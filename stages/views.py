@@ -1,5 +1,6 @@
 """A build as SQL views: pool, parts, measures, samples, groups, ledger, ledger_counts, selection, shards; and, where
-there are conversations, one row for each (conversations), one for each that was dropped (dropped), and final.
+there are masks or conversations, one row for each (masks, conversations), one for each conversation that was dropped
+(dropped), one for each sample (segmented, synthesized), and final.
 
 DuckDB reads the build's Parquet files through a file system of ours that knows those files only, opens them for
 reading only, and works for every store. `open_views` is for our own queries. `open_readonly` is for a query that a
@@ -17,6 +18,7 @@ from fsspec import AbstractFileSystem
 from schemas.conversation import Conversation, Dropped
 from schemas.errors import WrongData, WrongRequest
 from schemas.ledger import Duplicate, Rejection, Selected, ShardEntry, StageCount
+from schemas.mask import Mask
 from schemas.row import Row
 from stages.families import (
     EVIDENCE,
@@ -42,6 +44,12 @@ _GLOBALS: dict[str, tuple[str, type[Row]]] = {
     "final": (FINAL, Selected),
     "ledger_counts": ("ledger/counts.parquet", StageCount),
     "shards": ("shards/index.parquet", ShardEntry),
+}
+_VIEWS = {"conversations": "synthesized", "masks": "segmented"}
+"""Family → its view, where the family's own name is that of a view with a row for each element of a list."""
+_UNNESTED: dict[str, dict[str, type[Row]]] = {
+    "conversations": {"conversations": Conversation, "dropped": Dropped},
+    "masks": {"masks": Mask},
 }
 _TABLE_FUNCTIONS = {"range", "generate_series", "unnest", "repeat_row", "json_each", "json_tree"}
 """What a query may call in FROM: functions of their arguments alone."""
@@ -161,8 +169,8 @@ def _add_views(con: "duckdb.DuckDBPyConnection", store: Store, families: list[st
         files = sorted(ledger) if name == "ledger" else found[name]
         if files:
             con.execute(f"CREATE VIEW {name} AS SELECT {names(row.columns())} FROM {_scan(files)}")
-    if "conversations" in chosen:
-        _unnested(con)
+    for family in chosen:
+        _unnested(con, family)
     decided = next((name for name in ("final", "selection") if found[name]), None)
     _joined_views(con, chosen, decided)
     return list(paths)
@@ -212,14 +220,14 @@ def _joined_views(con: "duckdb.DuckDBPyConnection", families: list[str], decided
     con.execute(f"CREATE VIEW samples AS SELECT {', '.join(columns)} FROM {' LEFT JOIN '.join(sources)}")
 
 
-def _unnested(con: "duckdb.DuckDBPyConnection") -> None:
-    """`conversations` and `dropped`: a row for each, with its place in the sample's list."""
-    for view, row in (("conversations", Conversation), ("dropped", Dropped)):
+def _unnested(con: "duckdb.DuckDBPyConnection", family: str) -> None:
+    """A view with a row for each element of a family's lists, and with its place in the sample's list."""
+    for view, row in _UNNESTED.get(family, {}).items():
         columns = ", ".join(f'one."{name}"' for name in row.columns())
         con.execute(
             f"CREATE VIEW {view} AS SELECT part, row, sample_id, place::INTEGER AS place, {columns} "
             f"FROM (SELECT part, row, sample_id, unnest({view}) AS one, generate_subscripts({view}, 1) - 1 AS place "
-            "FROM synthesized)"
+            f"FROM {_view_of(family)})"
         )
 
 
@@ -229,7 +237,7 @@ def _measured(family: str) -> str:
 
 
 def _view_of(family: str) -> str:
-    return "synthesized" if family == "conversations" else family.replace("measures/", "measure_")
+    return _VIEWS.get(family, family.replace("measures/", "measure_"))
 
 
 def _scan(files: list[str]) -> str:

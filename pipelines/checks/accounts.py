@@ -12,12 +12,12 @@ import pyarrow as pa
 from pipelines.checks.finding import Finding, some
 from stages.sql import connect
 
-KEPT = pa.schema([(name, pa.string()) for name in ("sample_id", "split", "image", "json", "txt")])
-"""A kept sample as the families say it must be: sha256 of image, json, txt."""
+KEPT = pa.schema([(name, pa.string()) for name in ("sample_id", "split", "image", "json", "txt", "masks")])
+"""A kept sample as the families say it must be: sha256 of image, json, txt and, where there are masks, masks.json."""
 PLACED = pa.schema([pa.field("shard", pa.string()), *KEPT])
 """A sample as found in a shard's tar; shard is the file name of the tar."""
 _MOST = 1000
-_MEANING = {"image": "image", "json": "JSON", "txt": "caption", "split": "split"}
+_MEANING = {"image": "image", "json": "JSON", "txt": "caption", "masks": "masks.json", "split": "split"}
 
 
 class Accounts:
@@ -68,7 +68,7 @@ class Accounts:
         for column, meaning in _MEANING.items():
             found += self._by_file(
                 "SELECT 'shards/' || shard, sample_id FROM placed AS p JOIN kept AS k USING (sample_id) "
-                f"WHERE p.{column} <> k.{column}",
+                f"WHERE p.{column} IS DISTINCT FROM k.{column}",
                 f"in it with another {meaning} than the columns say",
             )
         return found

@@ -16,13 +16,14 @@ from schemas.ledger import Duplicate, StageCount
 from schemas.manifest import Manifest
 from schemas.recipe import Recipe
 from stages.ahead import ahead
-from stages.families import FINAL, SELECTION, final_file
+from stages.families import AFTER_SELECT, FINAL, SELECTION, final_file
 from stages.store import Seal, Store
 
 DUPLICATES = "groups/duplicates.parquet"
 RECIPE = "recipe.yaml"
 _OURS = (
-    "pool/", "parts/", "measures/", "groups/", "conversations/", "ledger/", "shards/", SELECTION, FINAL, RECIPE,
+    "pool/", "parts/", "measures/", "groups/", *(f"{family}/" for family in AFTER_SELECT), "ledger/", "shards/",
+    SELECTION, FINAL, RECIPE,
 )  # fmt: skip
 
 

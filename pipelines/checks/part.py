@@ -21,7 +21,7 @@ from pipelines.checks.tar import check_tar
 from schemas.recipe import Recipe
 from stages.families import family_schema, part_file
 from stages.shard.assign import splits_of
-from stages.shard.document import captions, documents, sharded_schema
+from stages.shard.document import captions, documents, mask_documents, sharded_schema
 
 
 def check_part(scope: Scope, recipe: Recipe, families: list[str], task: PartTask) -> PartCheck:
@@ -105,6 +105,10 @@ def _to_be_sharded(tables: dict[str, pa.Table], selection: pa.Table, recipe: Rec
     rows = pa.table([columns[n] for n in schema.names], names=schema.names).filter(selection["kept"])
     splits = splits_of(rows["sample_id"].to_pylist(), recipe.shards)
     rows = rows.append_column("split", pa.array(splits, pa.string()))
-    texts = (documents(rows), captions(rows))
-    hashes = [pa.array([hashlib.sha256(data).hexdigest() for data in text], pa.string()) for text in texts]
+    texts = (documents(rows), captions(rows), mask_documents(rows))
+    hashes = [_hashed(text) if text is not None else pa.nulls(rows.num_rows, pa.string()) for text in texts]
     return pa.Table.from_arrays([rows["sample_id"], rows["split"], rows["stored_sha256"], *hashes], schema=KEPT)
+
+
+def _hashed(texts: list[bytes]) -> pa.Array:
+    return pa.array([hashlib.sha256(data).hexdigest() for data in texts], pa.string())

@@ -12,8 +12,7 @@ from pipelines.checks.finding import Finding, Scope
 from pipelines.checks.parquet import check_parquet
 from pipelines.checks.tar import Found, check_tar
 from schemas.ledger import ShardEntry
-
-_KINDS = ("image", "json", "txt")
+from stages.shard.write import KINDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +42,14 @@ def check_shard(scope: Scope, name: str) -> ShardCheck:
         return ShardCheck(name, None, PLACED.empty_table(), found)
     if checked.seal is not None and extra.get("samples") != checked.table.num_rows:
         found.append(Finding(index_file, f"holds {checked.table.num_rows} samples, its seal says otherwise"))
-    placed: list[dict[str, str]] = []
+    placed: list[dict[str, str | None]] = []
     for position, row in enumerate(checked.table.to_pylist()):
         members = samples.pop(row["key"], {})
         wrong = _wrong(row, f"{name}.tar", position, members)
         found += [Finding(tar_file, f"sample {row['sample_id']}: {what}") for what in wrong]
         if {row["image_ext"], "json", "txt"} <= set(members):
-            hashes = {kind: members[row["image_ext"] if kind == "image" else kind].sha256 for kind in _KINDS}
+            found_of = {kind: members.get(row["image_ext"] if kind == "image" else ext) for kind, ext in KINDS.items()}
+            hashes = {kind: member.sha256 if member else None for kind, member in found_of.items()}
             placed.append({"shard": f"{name}.tar", "sample_id": row["sample_id"], "split": row["split"], **hashes})
     found += [Finding(tar_file, f"members {key!r}.* are not in {index_file}") for key in samples]
     return ShardCheck(name, checked.table, pa.Table.from_pylist(placed, schema=PLACED), found)
@@ -63,6 +63,7 @@ def _wrong(row: dict[str, Any], tar: str, position: int, members: dict[str, Foun
     if not tar.startswith(f"{row['split']}-"):
         wrong.append(f"its index row says split {row['split']}")
     wanted = {row["image_ext"]: "image", "json": "json", "txt": "txt"}
+    wanted |= {} if row["masks_offset"] is None else {KINDS["masks"]: "masks"}
     if set(members) != set(wanted):
         return [*wrong, f"its members are {sorted(members)}, not {sorted(wanted)}"]
     for ext, kind in wanted.items():

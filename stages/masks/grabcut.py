@@ -9,10 +9,13 @@ IoU 0.65 instead of 0.48 (the boxes themselves: 0.54); on 199 objects of the sam
 """
 
 from collections.abc import Iterable, Sequence
+from importlib.metadata import version
+from typing import Any
 
 import numpy as np
 
 from schemas.masks_config import GrabcutConfig
+from stages.masks.backend import BoxXywh, Found, Prompts, tight
 
 Box = tuple[int, int, int, int]
 """Left, top, right, bottom; the last two are the first pixels outside."""
@@ -110,3 +113,28 @@ def _inside(rgb: np.ndarray, labels: np.ndarray, iterations: int) -> np.ndarray:
     cv2.setRNGSeed(_SEED)
     cv2.grabCut(rgb, cut, (0, 0, 1, 1), *models, iterations, cv2.GC_INIT_WITH_MASK)
     return (cut == cv2.GC_FGD) | (cut == cv2.GC_PR_FGD)
+
+
+class Grabcut:
+    """The backend `grabcut`: boxes in, one mask of each, without weights (stages/masks/backend.py)."""
+
+    def __init__(self, config: GrabcutConfig) -> None:
+        self._config = config
+
+    def open(self) -> None:
+        """Nothing to load."""
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+    def identity(self) -> dict[str, Any]:
+        """OpenCV's version."""
+        return {"opencv": version("opencv-python-headless")}
+
+    def find(self, pictures: Sequence[np.ndarray], prompts: Sequence[Prompts]) -> list[list[Found]]:
+        """One mask for each box in which anything is found."""
+        return [self._picture(rgb, asked.boxes) for rgb, asked in zip(pictures, prompts, strict=True)]
+
+    def _picture(self, rgb: np.ndarray, boxes: Sequence[BoxXywh]) -> list[Found]:
+        cut = enumerate(grabcut(rgb, [box], self._config)[0] for box in boxes)
+        return [Found(*found, prompt_index=index) for index, mask in cut if (found := tight(mask)) is not None]

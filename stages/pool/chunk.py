@@ -13,6 +13,7 @@ ROLES = ("url", "caption", "key", "sha256", "language")
 """The columns read as text."""
 STRUCTURED = {
     "boxes": "boxes, list<struct<label, x, y, w, h>>",
+    "points": "points, list<struct<label, x, y>>",
     "texts": "lines of text, list<struct<text, x, y, w, h>>",
     "captions": "further captions, list<string>",
 }

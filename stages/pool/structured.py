@@ -43,6 +43,10 @@ def _box(box: Any) -> dict[str, Any]:
     return {"label": _text(box, "label", optional=True), **_place(box)}
 
 
+def _point(point: Any) -> dict[str, Any]:
+    return {"label": _text(point, "label", optional=True), "x": _number(point, "x"), "y": _number(point, "y")}
+
+
 def _text_line(line: Any) -> dict[str, Any]:
     return {"text": _text(line, "text"), **_place(line)}
 
@@ -53,7 +57,7 @@ def _caption(value: Any) -> str:
 
 def _text(found: Any, name: str, optional: bool = False) -> str | None:
     if not isinstance(found, dict):
-        raise ValueError(f"not an object with {name}, x, y, w, h: {shown(found)}")
+        raise ValueError(f"not an object with {name} and a place: {shown(found)}")
     value = found.get(name)
     if value is None and optional:
         return None
@@ -79,4 +83,4 @@ def _number(box: dict[str, Any], side: str) -> float:
     return float(value)
 
 
-_ITEMS: dict[str, Callable[[Any], Any]] = {"boxes": _box, "texts": _text_line, "captions": _caption}
+_ITEMS: dict[str, Callable[[Any], Any]] = {"boxes": _box, "points": _point, "texts": _text_line, "captions": _caption}

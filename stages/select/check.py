@@ -51,8 +51,8 @@ class Rules:
         return list(dict.fromkeys(used))
 
 
-def check(config: SelectConfig, columns: dict[str, Any]) -> Rules:
-    """The rules, parsed and bound over `columns` (name → Arrow type: `families.sample_schema`).
+def check(config: SelectConfig, columns: dict[str, Any], where: str = "select") -> Rules:
+    """The rules, parsed and bound over `columns` (name → Arrow type: `families.sample_schema`). `where`: in errors.
 
     Raises WrongRequest naming the rule and, where one is unknown, the column and the closest known one.
     """
@@ -60,7 +60,7 @@ def check(config: SelectConfig, columns: dict[str, Any]) -> Rules:
     for reason in reasons:
         if reason == DUPLICATE or reasons.count(reason) > 1:
             taken = "the name of what dedup rejects" if reason == DUPLICATE else "the name of two rules"
-            raise WrongRequest(f"select.rules: {reason!r} is {taken}", "give each rule a reason of its own")
+            raise WrongRequest(f"{where}.rules: {reason!r} is {taken}", "give each rule a reason of its own")
     with Binder(columns) as binder:
         rules = tuple(_rule(binder, rule) for rule in config.rules)
         best = tuple(binder.order(f"select.best[{i}]", text) for i, text in enumerate(config.best))

@@ -53,7 +53,7 @@ def _part(store: Store, families: list[str], columns: list[str], part: int) -> p
             up |= {name: pa.nulls(len(ids), pa.float64()) for name in ("up_value", "up_threshold")}
         elif table["sample_id"].combine_chunks() != ids:
             raise WrongData(f"{part_file(family, part)} holds other rows than the pool", "delete it and build again")
-        found |= {name: _sound(table[name].combine_chunks()) for name in wanted}
+        found |= {name: sound(table[name].combine_chunks()) for name in wanted}
         reason = table["reason"].combine_chunks()
         first = pc.and_(pc.is_valid(reason), pc.is_null(up["up_reason"]))
         up["up_stage"] = pc.if_else(first, stage_of(family), up["up_stage"])
@@ -65,7 +65,7 @@ def _part(store: Store, families: list[str], columns: list[str], part: int) -> p
     return pa.table({**place, "sample_id": ids, **ordered, **{name: up[name] for name in UPSTREAM}})
 
 
-def _sound(column: Any) -> Any:
+def sound(column: Any) -> Any:
     """As DuckDB takes it; NaN is no measurement: it becomes null, and a null fails every rule."""
     if pa.types.is_floating(column.type):
         return pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)

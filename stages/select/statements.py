@@ -24,6 +24,11 @@ def fill_statement(rules: Rules, watch: Test | None = None) -> str:
     return f"INSERT INTO decisions {_select(rules, watch)}"
 
 
+def rows_statement(rules: Rules) -> str:
+    """The rows of `samples` as rows of `decisions`."""
+    return _select(rules, None)
+
+
 def rank_statements(index: int, rule: RankRule) -> list[str]:
     """Reject what rank rule `index` rejects, among the rows that no rule before it rejects.
 

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from schemas.errors import WrongData
 from schemas.recipe import Recipe, ShardConfig
-from stages.families import families_of, final_file, late_families_of
+from stages.families import all_families_of, final_file
 from stages.shard.rows import Kept
 from stages.shard.shuffle import KEY, in_order, with_key
 from stages.store import Seal, Store, content_hash, digest, sealed
@@ -59,7 +59,7 @@ def assign(store: Store, recipe: Recipe, parts: int) -> list[ShardOrder]:
 
     Raises WrongData where families and selection do not match, or a sample_id cannot name a tar member.
     """
-    families = [*families_of(recipe), *late_families_of(recipe)]
+    families = all_families_of(recipe)
     committed = committed_shards(store)
     orders: list[ShardOrder] = []
     numbers: dict[str, int] = {}

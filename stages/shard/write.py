@@ -19,9 +19,12 @@ from schemas.ledger import ShardEntry
 from schemas.row import cast
 from stages.payload import Member, PayloadTar
 from stages.shard.assign import ShardOrder, committed_shard
-from stages.shard.document import captions, documents
+from stages.shard.document import captions, documents, mask_documents
 from stages.shard.images import images
 from stages.store import Store, sealed
+
+KINDS = {"image": "image", "json": "json", "txt": "txt", "masks": "masks.json"}
+"""What the index calls a member → its extension; the image's own is in `image_ext`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +71,14 @@ def image_exts(rows: pa.Table) -> list[str]:
 
 def _members(tar: PayloadTar, store: Store, rows: pa.Table) -> list[dict[str, Member]]:
     names = zip(rows["sample_id"].to_pylist(), image_exts(rows), strict=True)
-    texts = zip(documents(rows), captions(rows), strict=True)
+    count = rows.num_rows
+    texts = zip(documents(rows), captions(rows), mask_documents(rows) or [None] * count, strict=True)
     found: list[dict[str, Member]] = []
-    for (key, ext), (document, caption), image in zip(names, texts, images(store, rows), strict=True):
+    for (key, ext), (document, caption, masks), image in zip(names, texts, images(store, rows), strict=True):
         data = {ext: image, "json": document, "txt": caption}
         if len(data) != 3:
             raise WrongData(f"sample {key}: its image is called .{ext}", "fetch its part again")
+        data |= {} if masks is None else {"masks.json": masks}
         added = {kind: tar.add(f"{key}.{kind}", data[kind]) for kind in sorted(data)}
         found.append({"image": added[ext], **added})
     return found
@@ -81,6 +86,11 @@ def _members(tar: PayloadTar, store: Store, rows: pa.Table) -> list[dict[str, Me
 
 def _entries(shard: str, rows: pa.Table, members: list[dict[str, Member]]) -> pa.Table:
     count = rows.num_rows
+    places: dict[str, Any] = {}
+    for kind, ext in KINDS.items():
+        of = [m.get(ext) for m in members]
+        places[f"{kind}_offset"] = pa.array([m.offset if m else None for m in of], pa.int64())
+        places[f"{kind}_size"] = pa.array([m.size if m else None for m in of], pa.int64())
     columns = {
         "sample_id": rows["sample_id"],
         "shard": [f"{shard}.tar"] * count,
@@ -88,8 +98,7 @@ def _entries(shard: str, rows: pa.Table, members: list[dict[str, Member]]) -> pa
         "split": rows["split"],
         "key": rows["sample_id"],
         "image_ext": image_exts(rows),
-        **{f"{kind}_offset": [m[kind].offset for m in members] for kind in ("image", "json", "txt")},
-        **{f"{kind}_size": [m[kind].size for m in members] for kind in ("image", "json", "txt")},
+        **places,
         "image_sha256": rows["stored_sha256"],
         "width": rows["width"],
         "height": rows["height"],

@@ -15,7 +15,8 @@ from schemas.conversation import NOTHING_TO_SAY, NoConversation, Synthesized
 from schemas.errors import WrongRequest
 from schemas.sample import Box, Described, TextLine
 from schemas.synthesize import SynthesizeConfig
-from stages.base import Outcome, Stage
+from stages.base import Outcome
+from stages.late import LateStage
 from stages.measure.clip import ClipMeasure
 from stages.synthesize import template
 from stages.synthesize.context import Context
@@ -37,7 +38,7 @@ class Known:
     """Folder of the reply cache, on this machine."""
 
 
-class Synthesize(Stage):
+class Synthesize(LateStage):
     """Family `conversations`."""
 
     name = "synthesize"
@@ -57,13 +58,14 @@ class Synthesize(Stage):
 
     @property
     def sees_pictures(self) -> bool:
-        """Whether a batch must have the column `image` (stored bytes)."""
         return self._settings.teacher == "model" and self._settings.sees != "text"
 
-    @property
-    def counts_labels(self) -> bool:
-        """Whether the pool's label statistics decide what is written."""
-        return self._settings.teacher == "template" or self._settings.vocabulary == "labels"
+    def reads(self) -> dict[str, list[str]]:
+        return {} if self.fits is None else {"measures/clip": ["clip_image"]}
+
+    def knowing(self, config: SynthesizeConfig, known: Known) -> "Synthesize":
+        """The same stage with what it must know to write."""
+        return Synthesize(config, known, self.fits.clip if self.fits else None)
 
     def identity(self) -> dict[str, Any]:
         """With the versions of the prompts that are asked for."""
@@ -94,9 +96,13 @@ class Synthesize(Stage):
         return self._outcome(batch, written)
 
     def asked(self, batch: pa.Table) -> list[Asked]:
-        """What the teacher is asked, for each row of a batch (`Described`, and `image` where it sees pictures)."""
+        """What the teacher is asked, for each row of a batch (`Described`, and `image` where it sees pictures).
+
+        Without that column it is what they are asked, and nothing is shown: enough for an estimate.
+        """
         contexts = [self._context(row) for row in batch.select(Described.columns()).to_pylist()]
-        images: list[bytes | None] = batch["image"].to_pylist() if self.sees_pictures else []
+        there = self.sees_pictures and "image" in batch.column_names
+        images: list[bytes | None] = batch["image"].to_pylist() if there else []
         groups = groups_of(contexts, self._settings.group) if "interleaved" in self._settings.kinds else {}
         out: list[Asked] = []
         for i, context in enumerate(contexts):

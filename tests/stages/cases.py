@@ -13,11 +13,14 @@ from typing import Any
 import pyarrow as pa
 from hypothesis import strategies as st
 
+from schemas.masks_config import MaskRules, MasksConfig
 from schemas.recipe import CaptionConfig, ClipConfig, DownloadConfig, ImageConfig, PdqConfig
 from schemas.row import Row
 from schemas.synthesize import How, SynthesizeConfig, TemplateConfig
 from stages.base import Stage
 from stages.download.stage import Download
+from stages.masks.rules import JudgeMasks
+from stages.masks.stage import FindMasks
 from stages.measure.registry import make
 from stages.synthesize.stage import Synthesize
 from tests.stages.download.hostile import HostileServer, answer, raw, redirect
@@ -42,7 +45,7 @@ class Case:
 
 
 def batch_of(accepts: type[Row], rows: list[Cells], first: int = 0) -> pa.Table:
-    """Rows as the stage accepts them; sample_id is the row's number from `first`."""
+    """Rows as the stage accepts them, with what else their cells name; sample_id is the row's number from `first`."""
     plain = {"source": "pool.parquet", "source_row": 0, "url": "http://web.test/0.jpg", "orientation": 1}
     cells = [{**plain, **row, "sample_id": f"{first + i:032x}"} for i, row in enumerate(rows)]
     columns = {f.name: pa.array([c.get(f.name) for c in cells], f.type) for f in accepts.arrow_schema()}
@@ -65,6 +68,8 @@ def cases(folder: Path) -> Iterator[dict[str, Case]]:
             ),
             "measure/pdq": pixel_case(lambda: make("pdq", PdqConfig())),
             "synthesize": Case(synthesize, good_boxes, {"boxes": None, "caption": "no boxes"}, DESCRIBED),
+            "masks": masks_case(),
+            "masks/rules": masks_rules_case(),
             "measure/clip": pixel_case(lambda: make("clip", ClipConfig(model=clip, batch_size=3)), tolerance=2e-3),
         }
 
@@ -107,6 +112,42 @@ def pixel_case(make_stage: Callable[[], Stage], tolerance: float = 0.0) -> Case:
     )
     bad = {"image": good_pixels(0)["image"][:200], "caption": "cut short"}
     return Case(make_stage, good_pixels, bad, rows, tolerance)
+
+
+# ---------------------------------------------------------------- masks
+
+
+def masks_case() -> Case:
+    def good(number: int) -> Cells:
+        return {"image": encoded(picture(60 + number, 48, seed=number)), "boxes": [box("cat", 8, 8, 24)]}
+
+    rows = st.fixed_dictionaries(
+        {
+            "image": st.integers(0, 9999).map(hostile_image),
+            "orientation": st.none() | st.integers(-1, 9),
+            "caption": CAPTIONS,
+            "boxes": st.none() | st.lists(BOXES, max_size=3),
+            "width": st.none() | st.sampled_from([0, 1, 40, 10_000]),
+            "original_width": st.none() | st.sampled_from([1, 40, 640]),
+            "original_height": st.none() | st.sampled_from([1, 30, 480]),
+        }
+    )
+    bad = {"image": good(0)["image"][:200], "boxes": [box("cat", 8, 8, 24)]}
+    return Case(lambda: FindMasks(MasksConfig()), good, bad, rows)
+
+
+def masks_rules_case() -> Case:
+    facts = {"mask_count": 1, "mask_largest": 900, "mask_coverage": 0.1, "box_agreement": 0.8, "mask_clip": None}
+    rows = st.fixed_dictionaries(
+        {
+            "mask_count": st.sampled_from([0, 1, 2**31 - 1]),
+            "mask_largest": st.sampled_from([0, 99, 100, 2**60]),
+            "mask_coverage": st.sampled_from([0.0, 1.0, float("nan")]),
+            "box_agreement": st.sampled_from([None, 0.0, 0.5, float("nan"), float("inf")]),
+        }
+    )
+    config = MaskRules(smallest=100, agreement=0.5)
+    return Case(lambda: JudgeMasks(config), lambda _: facts, facts | {"box_agreement": 0.4}, rows)
 
 
 # ---------------------------------------------------------------- synthesize

@@ -17,13 +17,11 @@ from schemas.recipe import (
     NearConfig,
     PdqConfig,
     PoolConfig,
-    QuantileRule,
     Recipe,
-    Rule,
     SelectConfig,
     SemanticConfig,
-    TopRule,
 )
+from schemas.rules import QuantileRule, Rule, TopRule
 from stages.families import SELECTION
 from stages.select.decide import decide
 from stages.store import Store, content_hash

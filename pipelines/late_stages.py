@@ -1,0 +1,38 @@
+"""The stages after select, made from the recipe in the order in which they run."""
+
+from pathlib import Path
+
+from pipelines.recipe_file import Loaded
+from schemas.errors import WrongRequest
+from schemas.masks_config import MasksConfig
+from stages.base import Stage
+from stages.families import families_of, late_families_of
+from stages.late import LateStage
+from stages.masks.rules import JudgeMasks
+from stages.masks.stage import FindMasks, Surroundings
+from stages.measure.clip import ClipMeasure
+from stages.synthesize.stage import Synthesize
+
+
+def make_late_stages(loaded: Loaded, measures: list[Stage]) -> list[LateStage]:
+    """The stages after select, as far as a plan must know them. Raises WrongRequest where one lacks what it needs."""
+    recipe = loaded.recipe
+    clip = next((stage for stage in measures if isinstance(stage, ClipMeasure)), None)
+    made: dict[str, LateStage] = {}
+    if recipe.masks is not None:
+        if recipe.masks.boxes_from == "conversations" and recipe.synthesize is None:
+            raise WrongRequest("masks.boxes_from: conversations needs synthesize", "add it, or write boxes_from: pool")
+        around = Surroundings(recipe.download.resize, recipe.download.max_pixels, clip)
+        made["masks"] = FindMasks(_resolved(recipe.masks, loaded.base), around)
+        made["masked"] = JudgeMasks(recipe.masks.keep, families_of(recipe))
+    if recipe.synthesize is not None:
+        made["conversations"] = Synthesize(recipe.synthesize, clip=clip)
+    return [made[family] for family in late_families_of(recipe)]
+
+
+def _resolved(config: MasksConfig, base: str) -> MasksConfig:
+    """With the model's folder made absolute, where the recipe names one that is there."""
+    if config.sam is None or not (folder := Path(base) / config.sam.model).is_dir():
+        return config
+    sam = config.sam.model_copy(update={"model": str(folder.resolve())})
+    return config.model_copy(update={"sam": sam})
