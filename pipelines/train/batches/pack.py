@@ -1,0 +1,64 @@
+"""Which of the examples held come next, by their lengths alone: pure functions, equal on every rank.
+
+The oldest example is always among the chosen, so none waits longer than the window is wide. `lengths` and `pictures`
+are those of the examples held, oldest first; returned are indices, ascending. An example that alone breaks a bound
+is alone.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Of a row (`packed`) or a batch (`grouped`, `padded`). None: none."""
+
+    tokens: int | None = None
+    examples: int | None = None
+    pictures: int | None = None
+
+
+def packed(lengths: Sequence[int], pictures: Sequence[int], bounds: Bounds) -> list[int]:
+    """A row: the oldest, then the longest that still fits, and so on; among equals the older.
+
+    First fit, decreasing, in one open row (Johnson 1973, "Near-optimal bin packing algorithms").
+    """
+    chosen, tokens, seen = [0], lengths[0], pictures[0]
+    most = bounds.tokens if bounds.tokens is not None else sum(lengths)
+    shortest = min(lengths)
+    for i in sorted(range(1, len(lengths)), key=lambda i: (-lengths[i], i)):
+        if tokens + shortest > most or len(chosen) == bounds.examples:
+            break
+        if tokens + lengths[i] <= most and _room(seen + pictures[i], bounds):
+            chosen.append(i)
+            tokens += lengths[i]
+            seen += pictures[i]
+    return sorted(chosen)
+
+
+def grouped(lengths: Sequence[int], pictures: Sequence[int], bounds: Bounds) -> list[int]:
+    """A batch of one example to a row: the oldest, and those nearest to it in length; among equals the older."""
+    order = sorted(range(1, len(lengths)), key=lambda i: (abs(lengths[i] - lengths[0]), i))
+    return sorted(_rows([0, *order], lengths, pictures, bounds))
+
+
+def padded(lengths: Sequence[int], pictures: Sequence[int], bounds: Bounds) -> list[int]:
+    """A batch of one example to a row: the oldest, as many as may be."""
+    return _rows(list(range(len(lengths))), lengths, pictures, bounds)
+
+
+def _rows(order: list[int], lengths: Sequence[int], pictures: Sequence[int], bounds: Bounds) -> list[int]:
+    """The first ones in the order, up to the first that does not fit; each costs as much as the longest."""
+    chosen = order[:1]
+    longest, seen = lengths[chosen[0]], pictures[chosen[0]]
+    for i in order[1:]:
+        longest, seen = max(longest, lengths[i]), seen + pictures[i]
+        too_many = len(chosen) == bounds.examples or not _room(seen, bounds)
+        if too_many or (bounds.tokens is not None and longest * (len(chosen) + 1) > bounds.tokens):
+            break
+        chosen.append(i)
+    return chosen
+
+
+def _room(pictures: int, bounds: Bounds) -> bool:
+    return bounds.pictures is None or pictures <= bounds.pictures
