@@ -1,30 +1,41 @@
 """Segment everything, over many pictures at once: a grid of points, and what is worth keeping of what they give.
 
-The steps are SAM's automatic mask generation (facebookresearch/segment-anything, automatic_mask_generator.py) without
-crops. Points of all pictures share the decoder's passes. A mask is brought to its picture's size only if its predicted
-IoU is high enough, and kept at that size only if NMS keeps it: until then it is the decoder's small logits.
+The steps are SAM's automatic mask generation (facebookresearch/segment-anything, automatic_mask_generator.py). Points
+of all pictures share the decoder's passes. A mask is brought to its picture's size only if its predicted IoU is high
+enough, and kept at that size only if NMS keeps it: until then it is the decoder's small logits.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from schemas.masks_config import EverythingConfig
 from stages.masks.backend import Found, tight
+from stages.masks.crops import Window, merged, windows
+from stages.masks.cut import Looks, looked_at, masks, xywh
+from stages.masks.passes import Answer, asked
 from stages.masks.regions import tidied
-from stages.masks.sam import Embedded, ask_points, embed, fits, side_of, upscaled
+from stages.masks.sam import Embedded, Sam, Size, check_picture
 
 if TYPE_CHECKING:
     import torch
 
-_PIXELS = 2**25
-"""Upscaled logits held at once, in pixels: 128 MiB of float32, and as much again while they are interpolated."""
+_PENDING = 256
+"""Masks of one picture that wait to be looked at: 64 MiB of SAM's logits."""
 
 
-@dataclass(slots=True)
-class _Candidates:
+@dataclass(frozen=True, slots=True)
+class Encoder:
+    """How pictures are embedded: `embed` as Sam.embed, with at most `most` of them at a time."""
+
+    embed: Callable[[Sequence[np.ndarray]], Embedded]
+    most: int = 8
+
+
+@dataclass(frozen=True, slots=True)
+class _Masks:
     """Masks of one picture, m of them, in the order of their points."""
 
     logits: "torch.Tensor"
@@ -34,33 +45,52 @@ class _Candidates:
     points: "torch.Tensor"
     """(m, 2) in pixels."""
 
-    def take(self, which: "torch.Tensor") -> "_Candidates":
-        return _Candidates(self.logits[which], self.predicted_iou[which], self.points[which])
+    def take(self, which: "torch.Tensor") -> "_Masks":
+        return _Masks(self.logits[which], self.predicted_iou[which], self.points[which])
+
+    @staticmethod
+    def joined(parts: "list[_Masks]") -> "_Masks":
+        import torch
+
+        return _Masks(
+            torch.cat([p.logits for p in parts]),
+            torch.cat([p.predicted_iou for p in parts]),
+            torch.cat([p.points for p in parts]),
+        )
 
 
 def segment(
-    model: Any, processor: Any, pictures: Sequence[np.ndarray], config: EverythingConfig | None = None
+    sam: Sam, pictures: Sequence[np.ndarray], config: EverythingConfig | None = None, encoder: Encoder | None = None
 ) -> list[list[Found]]:
-    """The masks of each picture, by predicted IoU, best first; one pass of the encoder over all of `pictures`.
+    """The masks of each picture, uint8 (height, width, 3), by predicted IoU, best first.
 
-    `model` and `processor` are transformers' SamModel and SamImageProcessor, pictures uint8 (height, width, 3). A
-    picture too thin for the model (`fits`) has none.
+    A picture too thin for the model (`Sam.fits`) has none. `best` marks the best mask of each point.
     """
-    side = side_of(processor)
-    whole = [index for index, rgb in enumerate(pictures) if not rgb.size or fits(rgb.shape[0], rgb.shape[1], side)]
-    found: list[list[Found]] = [[] for _ in pictures]
-    if whole:
-        embedded = embed(model, processor, [pictures[index] for index in whole])
-        for index, masks in zip(whole, everything(model, embedded, config), strict=True):
-            found[index] = masks
-    return found
+    chosen, how = config or EverythingConfig(), encoder or Encoder(sam.embed)
+    for rgb in pictures:
+        check_picture(rgb)
+    todo = [
+        (index, window)
+        for index, rgb in enumerate(pictures)
+        for window in windows(rgb.shape[0], rgb.shape[1], chosen)
+        if sam.fits(window.bottom - window.top, window.right - window.left)
+    ]
+    parts: list[list[tuple[Window, list[Found]]]] = [[] for _ in pictures]
+    for start in range(0, len(todo), how.most):
+        some = todo[start : start + how.most]
+        embedded = how.embed([window.of(pictures[index]) for index, window in some])
+        looked = _in_windows(sam, embedded, [window for _, window in some], chosen)
+        for (index, window), found in zip(some, looked, strict=True):
+            parts[index].append((window, found))
+    return [_best(_tidy(merged(mine, chosen), chosen)) if mine else [] for mine in parts]
 
 
-def everything(model: Any, embedded: Embedded, config: EverythingConfig | None = None) -> Iterator[list[Found]]:
-    """The masks of each embedded picture in turn, by predicted IoU, best first. The encoder is not run."""
+def everything(sam: Sam, embedded: Embedded, config: EverythingConfig | None = None) -> Iterator[list[Found]]:
+    """As `segment`, of pictures that are embedded already. The encoder is not run, so there are no crops."""
     chosen = config or EverythingConfig()
-    for picture, candidates in enumerate(_asked(model, embedded, chosen)):
-        yield _tidy(_kept(candidates, embedded, picture, chosen), chosen)
+    whole = [Window(0, 0, width, height, 0, height, width) for height, width in embedded.sizes]
+    for found in _in_windows(sam, embedded, whole, chosen):
+        yield _best(_tidy(found, chosen))
 
 
 def grid(points_per_side: int) -> np.ndarray:
@@ -73,89 +103,74 @@ def grid(points_per_side: int) -> np.ndarray:
     return np.stack((x, y), axis=-1).reshape(-1, 2)
 
 
-def _asked(model: Any, embedded: Embedded, config: EverythingConfig) -> list[_Candidates]:
-    """All masks of all points whose predicted IoU is high enough, for each picture."""
+def _in_windows(
+    sam: Sam, embedded: Embedded, shown: Sequence[Window], config: EverythingConfig
+) -> Iterator[list[Found]]:
+    """The masks of each embedded window in turn, in its own pixels, by predicted IoU, best first."""
     import torch
 
-    wide = torch.tensor([(width, height) for height, width in embedded.sizes], dtype=torch.float32)
-    points = (torch.from_numpy(grid(config.points_per_side))[None] * wide[:, None, :]).to(embedded.features.device)
-    each = max(1, config.prompts_per_pass // len(embedded.sizes))
-    passed: list[list[_Candidates]] = [[] for _ in embedded.sizes]
-    for some in points.split(each, dim=1):
-        logits, iou = ask_points(model, embedded, some)
-        for picture, kept in enumerate(passed):
-            flat = _Candidates(
-                logits[picture].flatten(0, 1),
-                iou[picture].flatten(),
-                some[picture].repeat_interleave(iou.shape[2], dim=0),
-            )
-            kept.append(flat.take(flat.predicted_iou > config.predicted_iou) if config.predicted_iou else flat)
-    return [
-        _Candidates(
-            torch.cat([c.logits for c in kept]),
-            torch.cat([c.predicted_iou for c in kept]),
-            torch.cat([c.points for c in kept]),
-        )
-        for kept in passed
+    points = [
+        torch.from_numpy(grid(max(1, config.points_per_side // config.crop_points_factor**window.layer)))
+        * torch.tensor((width, height), dtype=torch.float32)
+        for window, (height, width) in zip(shown, embedded.sizes, strict=True)
     ]
+    kept = [_Kept(sam, size, window, config) for size, window in zip(embedded.sizes, shown, strict=True)]
+    for answer in asked(sam, embedded, "point", points, config.prompts_per_pass):
+        kept[answer.picture].add(answer, points[answer.picture])
+    for one in kept:
+        yield one.found()
 
 
-def _kept(candidates: _Candidates, embedded: Embedded, picture: int, config: EverythingConfig) -> list[Found]:
-    """What is stable, not empty, not all of the picture, and not the same box as something better."""
-    import torch
-    from torchvision.ops import nms
+class _Kept:
+    """What is worth keeping of one window's masks, looked at as they come."""
 
-    seen = [_looked_at(logits, config) for logits in _at_full_size(candidates.logits, embedded, picture)]
-    if not seen:
-        return []
-    stability, areas, boxes = (torch.cat(column) for column in zip(*seen, strict=True))
-    height, width = embedded.sizes[picture]
-    good = areas > 0
-    if config.stability:
-        good &= stability > config.stability
-    if config.largest is not None:
-        good &= areas < config.largest * height * width
-    order = good.nonzero()[:, 0]
-    order = order[nms(boxes[order].float(), candidates.predicted_iou[order], config.nms)]
-    best = candidates.take(order)
-    masks = (m for logits in _at_full_size(best.logits, embedded, picture) for m in (logits > config.threshold))
-    facts = zip(
-        masks, boxes[order].tolist(), best.points.tolist(), best.predicted_iou.tolist(), stability[order].tolist(),
-        strict=True,
-    )  # fmt: skip
-    return [_found(mask, box, point, iou, stable) for mask, box, point, iou, stable in facts]
+    def __init__(self, sam: Sam, size: Size, window: Window, config: EverythingConfig) -> None:
+        self._sam, self._size, self._window, self._config = sam, size, window, config
+        self._pending: list[_Masks] = []
+        self._good: list[tuple[_Masks, Looks]] = []
 
+    def add(self, answer: Answer, points: "torch.Tensor") -> None:
+        """Keep what has a predicted IoU that is high enough."""
+        each = answer.predicted_iou.shape[1]
+        mine = points[answer.first : answer.first + len(answer.logits)].to(answer.logits.device)
+        made = _Masks(answer.logits.flatten(0, 1), answer.predicted_iou.flatten(), mine.repeat_interleave(each, dim=0))
+        limit = self._config.predicted_iou
+        self._pending.append(made.take(made.predicted_iou > limit) if limit else made)
+        if sum(len(p.predicted_iou) for p in self._pending) >= _PENDING:
+            self._look()
 
-def _at_full_size(logits: "torch.Tensor", embedded: Embedded, picture: int) -> "Iterator[torch.Tensor]":
-    height, width = embedded.sizes[picture]
-    some = max(1, _PIXELS // max(embedded.side**2, height * width))
-    if len(logits):
-        yield from (upscaled(part, embedded, picture) for part in logits.split(some))
+    def _look(self) -> None:
+        """Keep what is stable, not empty, not all of the picture, and not cut by an edge of the window."""
+        config, window = self._config, self._window
+        made, self._pending = _Masks.joined(self._pending), []
+        looks = looked_at(self._sam, made.logits, self._size, config)
+        good = looks.areas > 0
+        if config.stability:
+            good &= looks.stability > config.stability
+        if config.largest is not None:
+            good &= looks.areas < config.largest * window.height * window.width
+        if window.layer:
+            good &= ~window.touches(looks.boxes, config.crop_edge)
+        self._good.append((made.take(good), looks.take(good)))
 
+    def found(self) -> list[Found]:
+        """What has not the same box as something better, by predicted IoU."""
+        from torchvision.ops import nms
 
-def _looked_at(logits: "torch.Tensor", config: EverythingConfig) -> "tuple[torch.Tensor, torch.Tensor, torch.Tensor]":
-    """Stability, area and box (left, top, right, bottom, the last two inside) of masks (m, height, width)."""
-    import torch
-
-    high = (logits > config.threshold + config.stability_offset).sum((1, 2))
-    low = (logits > config.threshold - config.stability_offset).sum((1, 2))
-    masks = logits > config.threshold
-    sides = [first for axis in (1, 2) for first in _ends(masks.any(axis))]
-    left, right, top, bottom = sides
-    # 0 / 0 is not a number, and no number is less than it: such a mask is never stable.
-    return high / low, masks.sum((1, 2)), torch.stack((left, top, right, bottom), dim=1)
-
-
-def _ends(line: "torch.Tensor") -> "tuple[torch.Tensor, torch.Tensor]":
-    """First and last true of each row (m, length); 0 and length - 1 where there is none."""
-    numbers = line.int()
-    return numbers.argmax(1), line.shape[1] - 1 - numbers.flip(1).argmax(1)
-
-
-def _found(mask: "torch.Tensor", box: list[int], point: list[float], iou: float, stability: float) -> Found:
-    left, top, right, bottom = box
-    pixels = mask[top : bottom + 1, left : right + 1].cpu().numpy()
-    return Found((left, top, right + 1 - left, bottom + 1 - top), pixels, (point[0], point[1]), iou, stability)
+        if self._pending:
+            self._look()
+        if not self._good:
+            return []
+        made, looks = _Masks.joined([m for m, _ in self._good]), Looks.joined([k for _, k in self._good])
+        self._good = []
+        order = nms(looks.boxes.float(), made.predicted_iou, self._config.nms)
+        best, seen = made.take(order), looks.take(order)
+        boxes = seen.boxes.tolist()
+        facts = zip(
+            masks(self._sam, best.logits, self._size, self._config, boxes), boxes, best.points.tolist(),
+            best.predicted_iou.tolist(), seen.stability.tolist(), strict=True,
+        )  # fmt: skip
+        return [Found(xywh(box), pixels, (x, y), iou, stable) for pixels, box, (x, y), iou, stable in facts]
 
 
 def _tidy(found: list[Found], config: EverythingConfig) -> list[Found]:
@@ -171,7 +186,8 @@ def _tidy(found: list[Found], config: EverythingConfig) -> list[Found]:
         return [new for _, new in left]
     boxes = torch.tensor([(x, y, x + w - 1, y + h - 1) for _, new in left for x, y, w, h in [new.box]])
     unchanged = torch.tensor([float(old is new) for old, new in left])
-    return [left[index][1] for index in sorted(nms(boxes.float(), unchanged, config.nms).tolist())]
+    limit = max(config.nms, config.crop_nms) if config.crop_layers else config.nms
+    return [left[index][1] for index in sorted(nms(boxes.float(), unchanged, limit).tolist())]
 
 
 def _shrunk(old: Found, pixels: np.ndarray) -> Found | None:
@@ -182,3 +198,13 @@ def _shrunk(old: Found, pixels: np.ndarray) -> Found | None:
         return None
     (x, y, w, h), inner = left
     return replace(old, box=(old.box[0] + x, old.box[1] + y, w, h), pixels=inner)
+
+
+def _best(found: list[Found]) -> list[Found]:
+    """Best first, so a point's first mask is its best."""
+    seen: set[tuple[float, float] | None] = set()
+    marked: list[Found] = []
+    for one in found:
+        marked.append(replace(one, best=one.point not in seen))
+        seen.add(one.point)
+    return marked
