@@ -78,7 +78,9 @@ def test_transformers_own_mask_is_the_same() -> None:
 def test_a_list_of_parts_shows_the_pictures_where_the_template_puts_them() -> None:
     made = tokenizer(template=LLAVA_PARTS)
     turns = [Said("user", ("left: ", PICTURE, " right: ", PICTURE, "?")), Said("assistant", ("yes",))]
-    assert Template(made, BatchConfig()).fill(turns).text == "USER: <image>\n<image>\nleft:   right:  ? ASSISTANT: yes</s>"
+    assert (
+        Template(made, BatchConfig()).fill(turns).text == "USER: <image>\n<image>\nleft:   right:  ? ASSISTANT: yes</s>"
+    )
 
 
 UNSTABLE = (
@@ -135,7 +137,7 @@ def test_an_unknown_template_is_refused() -> None:
 
 
 def test_a_template_that_ends_with_eos_needs_one() -> None:
-    with pytest.raises(WrongRequest, match="set tokenizer.eos_token"):
+    with pytest.raises(WrongRequest, match=r"set tokenizer\.eos_token"):
         Template(tokenizer(eos_token=None), BatchConfig())
 
 
@@ -166,4 +168,3 @@ def test_mismatches_are_remembered_by_shape() -> None:
     for _ in range(2):
         with pytest.raises(Mismatch, match="answer 0"):
             template.fill(TURNS)
-

@@ -59,7 +59,10 @@ def _byte_level(prefix_space: bool) -> str:
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=prefix_space)
     made.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=400, special_tokens=SPECIAL, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+        vocab_size=400,
+        special_tokens=SPECIAL,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
     )
     made.train_from_iterator(WORDS, trainer)
     return made.to_str()
@@ -71,7 +74,9 @@ def _sentencepiece(legacy: bool) -> str:
     normalizer."""
     learnt = Tokenizer(models.BPE(unk_token="<unk>"))
     learnt.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")
-    learnt.train_from_iterator(WORDS, trainers.BpeTrainer(vocab_size=300, special_tokens=["<unk>"], show_progress=False))
+    learnt.train_from_iterator(
+        WORDS, trainers.BpeTrainer(vocab_size=300, special_tokens=["<unk>"], show_progress=False)
+    )
     model = json.loads(learnt.to_str())["model"]
     vocabulary = model["vocab"]
     for piece in (f"<0x{i:02X}>" for i in range(256)):
