@@ -70,6 +70,12 @@ class ClipMeasure(PixelMeasure):
         found = [self._model().embed_text(texts[i : i + cut]) for i in range(0, len(texts), cut)]
         return np.concatenate(found) if found else np.empty((0, 0), np.float32)
 
+    def pictures(self, looks: "Sequence[torch.Tensor]") -> np.ndarray:
+        """Unit-length embeddings of what `look` gave: float32, pictures × dimensions; (0, 0) for none."""
+        cut = self.clip.batch_size
+        found = [self._model().embed_pictures(looks[i : i + cut]) for i in range(0, len(looks), cut)]
+        return np.concatenate(found) if found else np.empty((0, 0), np.float32)
+
     def look(self, image: Decoded) -> "torch.Tensor":
         """The preprocessed image: float32, 3 × size × size."""
         from PIL import Image
@@ -144,13 +150,17 @@ class _Loaded:
 
     def embed(self, looks: "Sequence[torch.Tensor]", captions: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """Unit-length image and text embeddings, float32, rows × dimensions."""
+        return self.embed_pictures(looks), self.embed_text(captions)
+
+    def embed_pictures(self, looks: "Sequence[torch.Tensor]") -> np.ndarray:
+        """Unit-length image embeddings, float32, rows × dimensions."""
         import torch
         from torch.nn.functional import normalize
 
         pixels = torch.stack(list(looks)).to(self.device, self.dtype)
         with torch.inference_mode():
             image = normalize(self.model.encode_image(pixels).float(), dim=-1)
-        return image.cpu().numpy(), self.embed_text(captions)
+        return image.cpu().numpy()
 
     def embed_text(self, texts: Sequence[str]) -> np.ndarray:
         """Unit-length text embeddings, float32, rows × dimensions."""
