@@ -95,12 +95,17 @@ class TowerConfig(StageConfig):
     """The vision tower."""
 
     model: str
-    """CLIP, SigLIP or DINOv2: a name on the hub or a folder of transformers; or a folder of open_clip (it holds an
-    open_clip_config.json)."""
-    layer: int = -2
-    """Whose hidden states are the features: -2 is the layer before the last."""
+    """CLIP, SigLIP or DINOv2 of transformers: a name on the hub or a folder. Or a ViT of open_clip: its folder (with an
+    open_clip_config.json), `hf-hub:…`, or a built-in name with `pretrained`."""
+    pretrained: str | None = None
+    """Only for a built-in name of open_clip: the tag, or the path of a checkpoint."""
+    layer: Annotated[int, Field(lt=0)] = -2
+    """Whose hidden states are the features: -1 is the last layer, -2 the one before it."""
     side: Annotated[int, Field(ge=8)] | None = None
-    """Pixels; null: what the tower's own image processor says. Only DINOv2 takes another than it was made for."""
+    """Pixels of the square that the tower sees; null: the tower's own. Only DINOv2 takes another."""
+    fit: Literal["pad", "own"] = "pad"
+    """How a picture becomes a square in family llava. pad: with the mean colour, so nothing is cut off (LLaVA-1.5's
+    image_aspect_ratio: pad). own: the tower's way; CLIP's is to cut off the longer side's ends."""
 
 
 class LanguageConfig(StageConfig):
