@@ -15,14 +15,18 @@ if TYPE_CHECKING:
     import torch
 
 
+_NO_CACHE = {"use_cache": False}
+
+
 class Form(StrEnum):
     """How attention is kept inside an example."""
 
     padded = "padded"
     """A 2D mask of what is no padding; rows of one example only."""
     positions = "positions"
-    """No mask: transformers finds the examples of a row where positions start anew, for eager, sdpa and flex attention;
-    flash attention does so for a batch of one row only: give it `varlen`."""
+    """No mask: transformers finds the examples of a row where positions start anew, for eager, sdpa and flex attention,
+    and only where `use_cache` is off; else a token sees all of its row. Flash attention does so for a batch of one row
+    alone: give it `varlen`."""
     block = "block"
     """A 4D mask that is added to the scores: eager and sdpa. rows × length² numbers."""
     varlen = "varlen"
@@ -84,7 +88,7 @@ class Batch:
         row.
         """
         if form is Form.varlen:
-            return self._flat() | self.pixels
+            return self._flat() | _NO_CACHE | self.pixels
         out: dict[str, Any] = {"input_ids": self.input_ids, "labels": self.labels, "position_ids": self.position_ids}
         if form is Form.padded:
             if int(self.segment_ids.max()) > 1:
@@ -92,7 +96,7 @@ class Batch:
             out["attention_mask"] = (self.segment_ids > 0).long()
         elif form is Form.block:
             out["attention_mask"] = block_mask(self.segment_ids, dtype)
-        return out | self.pixels
+        return out | _NO_CACHE | self.pixels
 
     def _flat(self) -> dict[str, Any]:
         import torch
