@@ -7,6 +7,7 @@ BENCHMARKS: dict[str, str] = {
     "dedup": "bench.dedup",
     "download": "bench.download",
     "lies": "bench.lies",
+    "masks": "bench.masks",
     "photos": "bench.photos",
     "plan_pool": "bench.plan_pool",
     "shuffle": "bench.shuffle",

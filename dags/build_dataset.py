@@ -19,7 +19,7 @@ from airflow.providers.standard.hooks.subprocess import SubprocessHook
 from airflow.sdk import DAG, Asset, BaseOperator, Param, chain
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
-STAGES = ("pool", "download", "measure", "dedup", "select", "synthesize", "shards")
+STAGES = ("pool", "download", "measure", "dedup", "select", "masks", "synthesize", "shards")
 WRONG_REQUEST = 2  # pairmill's exit code for a recipe, path or flag that is wrong
 
 MANIFEST = Asset(name="pairmill_manifest", uri="x-pairmill://manifest")

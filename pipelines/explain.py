@@ -20,14 +20,16 @@ if TYPE_CHECKING:
 _PLACE = re.compile(r"(?:shards/)?([a-z]+-\d{6,})(?:\.tar)?/(\d+)")
 _SHOWN = 5
 _MARGIN = 15
+_MASKS = 20
 
 
 def explain(store: Store, what: str) -> dict[str, Any]:
     """The story of one sample as plain JSON values.
 
     `what`: a sample_id or the beginning of one, the URL of its pool row, a key in a shard, or a place in a shard
-    (`train-000003/17`, counted from 0). Keys: sample_id, part, row, pool, download, measures, duplicates, decision,
-    shard; null for what there is not (yet). Raises WrongRequest for what names no sample, or several.
+    (`train-000003/17`, counted from 0). Keys: sample_id, part, row, pool, download, measures, duplicates, masks,
+    conversations, decision, shard; null for what there is not (yet). Raises WrongRequest for what names no sample, or
+    several.
     """
     con = open_views(store)
     try:
@@ -39,6 +41,7 @@ def explain(store: Store, what: str) -> dict[str, Any]:
             "row": row,
             "pool": families.get("pool"),
             "download": families.get("parts"),
+            "masks": families.get("masks"),
             "conversations": families.get("conversations"),
             "measures": {f.removeprefix("measures/"): facts for f, facts in families.items() if "/" in f},
             "duplicates": _duplicates(con, store, sample_id),
@@ -63,6 +66,7 @@ def story(said: dict[str, Any]) -> str:
         more = f" and {group['size'] - len(group['members'])} more" if group["size"] > len(group["members"]) else ""
         lines += ["", "duplicates", _line(group["kind"], f"distance {group['distance']:g} to {group['linked_to']}")]
         lines += [_line("survivor", group["survivor"] or "none"), _line("group", f"{members}{more}")]
+    lines += _masked(said["masks"])
     lines += _conversed(said["conversations"])
     lines += ["", "decision", *_decided(said["decision"])]
     if said["shard"] is not None:
@@ -169,6 +173,20 @@ def _section(title: str, facts: dict[str, Any] | None, hidden: tuple[str, ...]) 
     if facts.get("reason") is not None:
         told.append(_line("rejected", _evidence(facts)))
     return ["", title, *told]
+
+
+def _masked(said: dict[str, Any] | None) -> list[str]:
+    """What was found in the picture; of several masks for one prompt, the best."""
+    if said is None or said["masks"] is None:
+        return []
+    facts = f"{said['mask_coverage']:.1%} of the picture"
+    facts += f", box agreement {said['box_agreement']:.2f}" if said["box_agreement"] is not None else ""
+    lines = ["", "masks", _line(f"{said['mask_count']} masks", facts)]
+    for mask in [mask for mask in said["masks"] if mask["best"]][:_MASKS]:
+        place = f"{mask['w']} × {mask['h']} at {mask['x']}, {mask['y']}, {mask['area']:,} pixels"
+        sure = f", predicted IoU {mask['predicted_iou']:.2f}" if mask["predicted_iou"] is not None else ""
+        lines.append(_line(mask["label"] or "object", f"{place}{sure}, by {mask['prompt']}"))
+    return lines
 
 
 def _conversed(said: dict[str, Any] | None) -> list[str]:

@@ -97,7 +97,8 @@ def synthesizer(plan: "Plan", config: SynthesizeConfig) -> Synthesize:
     """The stage with all it must know; the label counts are there. Raises WrongRequest without a place for replies."""
     planned = plan.synthesize
     labels = read_labels(plan.store) if config.counts_labels else None
-    return planned.knowing(config, Known(labels, replies_folder(plan.recipe, plan.store)))
+    known = Known(labels, replies_folder(plan.recipe, plan.store), plan.recipe.download.resize)
+    return planned.knowing(config, known)
 
 
 def replies_folder(recipe: "Recipe", store: Store) -> str:

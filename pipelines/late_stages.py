@@ -11,7 +11,7 @@ from stages.late import LateStage
 from stages.masks.rules import JudgeMasks
 from stages.masks.stage import FindMasks, Surroundings
 from stages.measure.clip import ClipMeasure
-from stages.synthesize.stage import Synthesize
+from stages.synthesize.stage import Known, Synthesize
 
 
 def make_late_stages(loaded: Loaded, measures: list[Stage]) -> list[LateStage]:
@@ -26,7 +26,9 @@ def make_late_stages(loaded: Loaded, measures: list[Stage]) -> list[LateStage]:
         made["masks"] = FindMasks(_resolved(recipe.masks, loaded.base), around)
         made["masked"] = JudgeMasks(recipe.masks.keep, families_of(recipe))
     if recipe.synthesize is not None:
-        made["conversations"] = Synthesize(recipe.synthesize, clip=clip)
+        if recipe.synthesize.boxes == "masks" and (recipe.masks is None or recipe.masks.boxes_from != "pool"):
+            raise WrongRequest("synthesize.boxes: masks needs masks that run before it", "add masks, from the pool")
+        made["conversations"] = Synthesize(recipe.synthesize, Known(resize=recipe.download.resize), clip)
     return [made[family] for family in late_families_of(recipe)]
 
 

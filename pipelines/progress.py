@@ -33,7 +33,7 @@ class Bars:
         self._console = console
         self._progress = Progress(
             SpinnerColumn(finished_text="[green]✓[/]"),
-            TextColumn("{task.description:<9}"),
+            TextColumn("{task.description:<11}"),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TextColumn("[dim]{task.fields[note]}"),
@@ -59,7 +59,7 @@ class Bars:
             whole = None if total is None else total + skipped
             self._tasks[stage] = self._progress.add_task(stage, total=whole, completed=skipped, note=note)
         else:
-            self._console.print(f"{stage:<9} {'…' if total is None else total} to do {note}", highlight=False)
+            self._console.print(f"{stage:<11} {'…' if total is None else total} to do {note}", highlight=False)
 
     def advance(self, stage: str, rows: int, kept: int) -> None:
         counts = self._counts[stage]
@@ -77,4 +77,4 @@ class Bars:
             total = self._progress.tasks[task].total or 1
             self._progress.update(task, total=total, completed=total, note=text)  # pyright: ignore[reportArgumentType]
         else:
-            self._console.print(f"{stage:<9} {text}", highlight=False)
+            self._console.print(f"{stage:<11} {text}", highlight=False)

@@ -34,8 +34,9 @@ def inputs_of(stage: Stage) -> dict[str, list[str]]:
     if stage.name != "download":
         wanted["parts"] = sorted(parts)
     if isinstance(stage, LateStage):
-        wanted["parts"] = sorted(parts | ({"stored_sha256"} if stage.sees_pictures else set()))
-        wanted |= stage.reads()
+        more = stage.reads()
+        parts |= {"stored_sha256"} if stage.sees_pictures else set()
+        wanted |= more | {"parts": sorted(parts.union(more.get("parts", ())))}
     return wanted
 
 

@@ -21,8 +21,9 @@ class Turn(Row):
     """user or assistant"""
     text: str
     evidence: list[str]
-    """What the turn rests on: `box:3` (index into the sample's boxes), `caption`, `text:0` (index into its text lines),
-    `absent:dog`; empty where the teacher named none."""
+    """What the turn rests on: `box:3` (index into the sample's boxes, or, with `synthesize.boxes: masks`, into its
+    labelled best masks), `caption`, `text:0` (index into its text lines), `absent:dog`; empty where the teacher named
+    none."""
 
 
 class Usage(Row):

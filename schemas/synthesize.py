@@ -112,6 +112,9 @@ class SynthesizeConfig(StageConfig):
     vocabulary: Literal["labels"] | tuple[str, ...] = ()
     """Labels that whoever made the boxes would have boxed wherever they occur; only for these can absence and counts be
     decided. labels: every label that occurs in the pool's boxes. Empty: boxes are examples, absence is unknown."""
+    boxes: Literal["pool", "masks"] = "pool"
+    """What the teacher is told and the checks believe: the pool's boxes, or those of the sample's labelled masks, which
+    run before."""
     repair: Annotated[int, Field(ge=0, le=1)] = 0
     """1: what fails a check is written once more, with the finding told to the teacher."""
     fits: Annotated[float | None, Field(ge=-1, le=1)] = None

@@ -31,6 +31,12 @@ def to_stored(boxes: Sequence[BoxXywh], sizes: Sizes, resize: ResizeConfig | Non
     return [(x * scale_x + move_x, y * scale_y + move_y, w * scale_x, h * scale_y) for x, y, w, h in boxes]
 
 
+def to_original(boxes: Sequence[BoxXywh], sizes: Sizes, resize: ResizeConfig | None) -> list[BoxXywh]:
+    """Boxes in pixels of the stored picture, in pixels of the original: what `to_stored` undoes."""
+    (scale_x, move_x), (scale_y, move_y) = _axes(sizes, resize)
+    return [((x - move_x) / scale_x, (y - move_y) / scale_y, w / scale_x, h / scale_y) for x, y, w, h in boxes]
+
+
 def points_to_stored(
     points: Sequence[tuple[float, float]], sizes: Sizes, resize: ResizeConfig | None
 ) -> list[tuple[float, float]]:

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from schemas.conversation import NOTHING_TO_SAY, NoConversation, Synthesized
 from schemas.errors import WrongRequest
+from schemas.recipe import ResizeConfig
 from schemas.sample import Box, Described, TextLine
 from schemas.synthesize import SynthesizeConfig
 from stages.base import Outcome
@@ -23,6 +24,7 @@ from stages.synthesize.context import Context
 from stages.synthesize.fits import Fits
 from stages.synthesize.groups import groups_of
 from stages.synthesize.negatives import Statistics
+from stages.synthesize.regions import boxes_of_masks
 from stages.synthesize.teacher import Asked, Teacher, TemplateTeacher, Written
 
 LANGUAGES = ("en", "zh")
@@ -36,6 +38,8 @@ class Known:
     """Of the pool's labels; None: none were counted."""
     replies: str = ""
     """Folder of the reply cache, on this machine."""
+    resize: ResizeConfig | None = None
+    """What the download did to the pictures, on which the places of masks depend."""
 
 
 class Synthesize(LateStage):
@@ -61,7 +65,8 @@ class Synthesize(LateStage):
         return self._settings.teacher == "model" and self._settings.sees != "text"
 
     def reads(self) -> dict[str, list[str]]:
-        return {} if self.fits is None else {"measures/clip": ["clip_image"]}
+        masks = {} if self._settings.boxes == "pool" else {"masks": ["masks"], "parts": ["height", "width"]}
+        return masks if self.fits is None else masks | {"measures/clip": ["clip_image"]}
 
     def knowing(self, config: SynthesizeConfig, known: Known) -> "Synthesize":
         """The same stage with what it must know to write."""
@@ -70,6 +75,8 @@ class Synthesize(LateStage):
     def identity(self) -> dict[str, Any]:
         """With the versions of the prompts that are asked for."""
         mine = {**super().identity(), "prompts": prompt_versions(self._settings)}
+        if self._settings.boxes == "masks":
+            mine["resize"] = self._known.resize.decisive() if self._known.resize else None
         return mine if self.fits is None else mine | {"clip": self.fits.clip.identity()}
 
     def open(self) -> None:
@@ -100,7 +107,9 @@ class Synthesize(LateStage):
 
         Without that column it is what they are asked, and nothing is shown: enough for an estimate.
         """
-        contexts = [self._context(row) for row in batch.select(Described.columns()).to_pylist()]
+        masked = self._settings.boxes == "masks" and "masks" in batch.column_names  # before the build it is not
+        columns = [*Described.columns(), *(("masks", "width", "height") if masked else ())]
+        contexts = [self._context(row) for row in batch.select(columns).to_pylist()]
         there = self.sees_pictures and "image" in batch.column_names
         images: list[bytes | None] = batch["image"].to_pylist() if there else []
         groups = groups_of(contexts, self._settings.group) if "interleaved" in self._settings.kinds else {}
@@ -114,12 +123,15 @@ class Synthesize(LateStage):
     def _context(self, row: dict[str, Any]) -> Context:
         captions = [row["caption"], *(row["captions"] or ())]
         boxes, texts = row["boxes"], row["texts"]
+        known = None if boxes is None else tuple(Box(**box) for box in boxes)
+        if "masks" in row:
+            known = tuple(boxes_of_masks(row, self._known.resize))
         return Context(
             sample_id=row["sample_id"],
             width=row["original_width"] or 0,
             height=row["original_height"] or 0,
             captions=tuple(dict.fromkeys(c for c in captions if c and c.strip())),
-            boxes=None if boxes is None else tuple(Box(**box) for box in boxes),
+            boxes=known,
             vocabulary=self._vocabulary(),
             texts=None if texts is None else tuple(TextLine(**line) for line in texts),
             language=self._language(row["language"]),

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 DAG_FILE = ROOT / "dags" / "build_dataset.py"
 ENVIRONMENT = ROOT / ".airflow-env"
 AIRFLOW = "apache-airflow==3.3.2"
-STAGES = ["pool", "download", "measure", "dedup", "select", "synthesize", "shards", "verify"]
+STAGES = ["pool", "download", "measure", "dedup", "select", "masks", "synthesize", "shards", "verify"]
 
 
 def test_imports_nothing_of_ours() -> None:

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.build import build
+from pipelines.estimate_synthesis import forecast_asking
 from pipelines.explain import explain, story
 from pipelines.ledger import COUNTS
 from pipelines.plan import make_plan
@@ -222,6 +223,18 @@ def test_a_plan_says_what_asking_costs_and_what_is_paid_already(web: Web, folder
     assert before["requests"] == before["samples"] == selected(store) and not before["at_most"]
     assert before["money"] > 0 and before["tokens"] > 100 * before["requests"]
     assert (after["requests"], after["tokens"], after["money"]) == (0, 0, 0.0)
+
+
+def test_a_plan_counts_the_pictures_that_a_teacher_will_see(web: Web, folder: Path) -> None:
+    def tokens(sees: str) -> int:
+        more = [*teacher(server), f"synthesize.sees={sees}"]
+        asking = forecast_asking(make_plan(load(str(RECIPE), settings(web, *more)), Store(str(folder))))
+        assert asking is not None
+        return asking.tokens
+
+    with Server(good) as server:
+        assert tokens("both") > tokens("text") + 50 * selected(Store(str(folder)))
+        assert server.seen == []
 
 
 @pytest.mark.parametrize(
