@@ -38,6 +38,7 @@ from stages.families import (
     stage_of,
 )
 from stages.late import LateStage
+from stages.masks.stage import FindMasks
 from stages.measure.clip import ClipMeasure
 from stages.pool.reader import Pool, open_pool
 from stages.pool.scan import PoolScan, scan
@@ -222,8 +223,8 @@ def make_stages(loaded: Loaded) -> tuple[Stage, list[Stage]]:
 def fetch_weights(loaded: Loaded) -> None:
     """Bring model weights named by tag or hub into the local cache, so that fingerprints can hash them."""
     _, measures = make_stages(loaded)
-    for stage in measures:
-        if isinstance(stage, ClipMeasure):
+    for stage in (*measures, *make_late_stages(loaded, measures)):
+        if isinstance(stage, (ClipMeasure, FindMasks)):
             stage.fetch_weights()
 
 

@@ -1,6 +1,7 @@
 """`verify`, `stats`, `sql`, `whatif`, `explain`: what asks a build."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -54,8 +55,8 @@ def sql(
 ) -> None:
     """Ask a build in SQL.
 
-    Views: samples, pool, parts, measures, groups, selection, conversations, dropped, final, ledger, ledger_counts,
-    shards.
+    Views: samples, pool, parts, measures, groups, selection, masks, conversations, dropped, final, ledger,
+    ledger_counts, shards.
 
     Example: pairmill sql builds/demo "SELECT reason, count(*) FROM ledger GROUP BY ALL"
     """
@@ -101,16 +102,22 @@ def _recipe_of(store: Any, load: Callable[[str], Any]) -> Any:
 def explain(
     build: BuildArg,
     sample: Annotated[str, typer.Argument(help="sample_id or its beginning, a URL, or SHARD/POSITION.")],
+    picture: Annotated[Path | None, typer.Option(help="Draw the picture with its masks: .png or .jpg.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """One sample's whole story: pool row, fetch, measures, duplicates, conversations, decision, shard.
+    """One sample's whole story: pool row, fetch, measures, duplicates, masks, conversations, decision, shard.
 
     Example: pairmill explain builds/demo 3f2a
     """
     from pipelines.explain import explain as run
     from pipelines.explain import story
 
-    said = run(built(build), sample)
+    store = built(build)
+    said = run(store, sample)
+    if picture is not None:
+        from pipelines.explain_picture import draw
+
+        draw(store, said, picture)
     if as_json:
         emit(said)
     else:

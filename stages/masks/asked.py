@@ -9,6 +9,7 @@ from schemas.masks_config import MasksConfig
 from schemas.recipe import ResizeConfig
 from stages.masks.backend import Prompts
 from stages.masks.geometry import Sizes, points_to_stored, to_stored
+from stages.masks.vocabulary import labels_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +34,9 @@ def ask(row: dict[str, Any], shape: tuple[int, ...], config: MasksConfig, resize
     if config.prompt is Prompt.point:
         return _points(row["points"] or (), sizes, config, resize)
     if config.prompt is Prompt.text:
-        from stages.masks.labels import vocabulary_of
-
-        words = vocabulary_of(_captions(row), config.vocabulary)[: config.most]
+        said = (row["caption"], *(row["captions"] or ()))
+        words = labels_in(said) if config.vocabulary == "caption" else tuple(config.vocabulary)
+        words = words[: config.most]
         return Asked(Prompts(words=words), tuple(range(len(words))), words)
     return Asked(Prompts())
 
@@ -60,10 +61,6 @@ def spoken_of(conversations: list[dict[str, Any]] | None) -> set[int]:
     """Indices of the boxes on which a turn of a kept conversation rests (`Turn.evidence`, `box:3`)."""
     named = (e for one in conversations or () for turn in one["turns"] for e in turn["evidence"])
     return {int(number) for kind, _, number in (e.partition(":") for e in named) if kind == "box" and number.isdigit()}
-
-
-def _captions(row: dict[str, Any]) -> tuple[str, ...]:
-    return tuple(c for c in (row["caption"], *(row["captions"] or ())) if c and c.strip())
 
 
 def _touches(box: tuple[float, float, float, float], sizes: Sizes) -> bool:

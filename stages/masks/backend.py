@@ -57,6 +57,10 @@ class Backend(Protocol):
         """Let go of it. Idempotent."""
         ...
 
+    def fetch_weights(self) -> None:
+        """Bring a model named on a hub into the local cache."""
+        ...
+
     def identity(self) -> dict[str, Any]:
         """What decides its masks beside the recipe: weights by hash, library, device. Without `open`."""
         ...

@@ -127,6 +127,9 @@ class Grabcut:
     def close(self) -> None:
         """Nothing to let go of."""
 
+    def fetch_weights(self) -> None:
+        """There are none."""
+
     def identity(self) -> dict[str, Any]:
         """OpenCV's version."""
         return {"opencv": version("opencv-python-headless")}

@@ -21,6 +21,7 @@ from stages.masks.asked import Asked, ask
 from stages.masks.backend import Backend, Found
 from stages.masks.backends import make_backend
 from stages.masks.facts import facts
+from stages.masks.labels import CropJudge
 from stages.masks.rle import encode
 from stages.measure.clip import ClipMeasure
 from stages.measure.decode import MAX_PIXELS, Undecodable, decode, libraries
@@ -55,11 +56,8 @@ class FindMasks(LateStage):
         clip = self._around.clip
         if clip is None and (config.labels is not None or config.clip):
             raise WrongRequest("masks.labels and masks.clip need measure.clip", "add measure.clip to the recipe")
-        self._judge = None
-        if clip is not None and (config.labels is not None or config.clip):
-            from stages.masks.labels import CropJudge
-
-            self._judge = CropJudge(clip, config.labels, config.clip)
+        judged = clip is not None and (config.labels is not None or config.clip)
+        self._judge = CropJudge(clip, config.labels, config.clip) if clip is not None and judged else None
         self._backend: Backend = make_backend(config)
         cuda = config.sam is not None and config.backend == "sam" and _device(config) == "cuda"
         self.resources = Resources(cpus=config.sam.threads if config.sam else 1.0, gpus=1.0 if cuda else 0.0)
@@ -72,12 +70,16 @@ class FindMasks(LateStage):
     def open(self) -> None:
         self._backend.open()
         if self._judge is not None:
-            self._judge.open()
+            self._judge.clip.open()
 
     def close(self) -> None:
         self._backend.close()
         if self._judge is not None:
-            self._judge.close()
+            self._judge.clip.close()
+
+    def fetch_weights(self) -> None:
+        """Bring a model named on the hub into the local cache, so that `identity` can hash it."""
+        self._backend.fetch_weights()
 
     def identity(self) -> dict[str, Any]:
         """With the backend's weights and libraries; without `keep`, whose rules are judged later."""
@@ -89,7 +91,7 @@ class FindMasks(LateStage):
         mine = {"stage": self.name, "version": self.version, "config": config, "backend": self._backend.identity()}
         mine["resize"] = self._around.resize.decisive() if self._around.resize else None
         mine["libraries"] = libraries()
-        return mine if self._judge is None else mine | {"clip": self._judge.identity()}
+        return mine if self._judge is None else mine | {"clip": self._judge.clip.identity()}
 
     def process(self, batch: pa.Table) -> Outcome:
         rows: list[dict[str, Any]] = batch.drop_columns(["image"]).to_pylist()
@@ -132,8 +134,7 @@ class FindMasks(LateStage):
         """A label and its score for each mask, and each sample's mask_clip."""
         if self._judge is None:
             return [[(None, None)] * len(masks) for masks in found], [None] * len(found)
-        captions = [tuple(c for c in (row["caption"], *(row["captions"] or ())) if c and c.strip()) for row in rows]
-        return self._judge.judge(pictures, found, captions)
+        return self._judge.judge(pictures, found, [(row["caption"], *(row["captions"] or ())) for row in rows])
 
     def _mask(
         self, found: Found, asked: Asked, judged: tuple[str | None, float | None], size: tuple[int, int]

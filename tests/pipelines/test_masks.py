@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from pipelines.build import build
 from pipelines.explain import explain, story
+from pipelines.explain_picture import draw
 from pipelines.plan import make_plan
 from pipelines.recipe_file import load
 from pipelines.sample_web.scenes import make_scene
@@ -228,6 +230,28 @@ def test_explain_tells_of_the_masks(masked: Path) -> None:
     sample_id, count = rows(store, "SELECT sample_id, mask_count FROM segmented WHERE mask_count > 1 LIMIT 1")[0]
     told = story(explain(store, sample_id))
     assert f"{count} masks" in told
+
+
+def test_explain_draws_the_masks(masked: Path, cli: Cli, tmp_path: Path) -> None:
+    query = "SELECT sample_id, width, height, masks FROM samples WHERE mask_count > 1 ORDER BY sample_id LIMIT 1"
+    sample_id, width, height, masks = rows(Store(str(masked)), query)[0]
+    cli("explain", str(masked), sample_id, "--picture", str(tmp_path / "new" / "masks.png"))
+    drawn = np.asarray(Image.open(tmp_path / "new" / "masks.png"))
+    assert abs(drawn.shape[1] / drawn.shape[0] - width / height) < 0.05
+    plain = tmp_path / "plain.png"
+    none = explain(Store(str(masked)), sample_id) | {"masks": None}
+    draw(Store(str(masked)), none, plain)
+    differs = (drawn != np.asarray(Image.open(plain))).any(2).mean()
+    assert differs > 0.5 * sum(m["area"] for m in masks) / (width * height)
+
+
+@pytest.mark.parametrize(("where", "name"), [("kept", "masks.gif"), ("stage = 'download'", "masks.png")])
+def test_a_picture_that_cannot_be_drawn_is_refused(
+    masked: Path, tmp_path: Path, cli: Cli, where: str, name: str
+) -> None:
+    sample_id = rows(Store(str(masked)), f"SELECT sample_id FROM samples WHERE {where} LIMIT 1")[0][0]
+    cli("explain", str(masked), sample_id, "--picture", str(tmp_path / name), code=2)
+    assert not (tmp_path / name).exists()
 
 
 # ------------------------------------------------------------------------------------------------ kills
