@@ -1,10 +1,10 @@
-"""`pairmill export`: a build's conversations as files that training code reads.
+"""`pairmill export`: a build's conversations, or its masks, as files that training code reads.
 
 In: the shards of a finished build, in their order; nothing but a sample's own JSON and picture is read. Out, in a new
 folder, for every split: `train.json` or `.jsonl`, and beside it `train_several` (conversations over several pictures),
 `train_pairs` (preference pairs) and `train_captions` (samples without a conversation, where asked for), because few
 consumers read two of these in one file; `dataset_info.json` (sharegpt); `images/SHARD/KEY.EXT` where asked for; and
-`export.json`, what was written and what was left out, last.
+`export.json`, what was written and what was left out, last. Masks: one file for every split (`exports/coco.py`).
 
 The bytes depend on the build and the options alone. A conversation is in a file or counted under a reason (`Left`).
 """
@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pipelines.exports.coco import Coco
 from pipelines.exports.folder import Out, out_folder
 from pipelines.exports.pictures import Pictures
 from pipelines.exports.read import Sample, samples, shards_of
@@ -27,8 +28,9 @@ from stages.store import Store
 
 STAGE = "export"
 REPORT = "export.json"
+COCO = "coco"
 SUFFIX = {"llava": ".json", "sharegpt": ".jsonl", "messages": ".jsonl"}
-"""Format → ending of its files; one JSON array, or one record per line."""
+"""Format of conversations → ending of its files; one JSON array, or one record per line."""
 PICTURES = ("list", "path", "data")
 
 
@@ -45,6 +47,8 @@ class ExportOptions:
     pictures: str = "list"
     """Format messages. list: `{"type": "image"}` in the text and a column `images` of paths. path: each part has its
     path. data: OpenAI's `image_url` with the picture itself as a data URL."""
+    all_masks: bool = False
+    """Format coco: every mask that a prompt gave, and not the best alone."""
     watcher: Watcher = field(default_factory=Silent)
 
 
@@ -61,15 +65,15 @@ class Exported:
     """Pictures copied."""
     samples: int = 0
     kinds: dict[str, int] = field(default_factory=dict[str, int])
-    """Kind → records."""
+    """Kind of conversation, or prompt of a mask → records."""
     left: dict[str, int] = field(default_factory=dict[str, int])
-    """Reason → conversations (or samples without one) that are in no file."""
+    """Reason → conversations (or samples without one), or masks, that are in no file."""
     turned: int = 0
     """Pictures that need their EXIF orientation applied before boxes, sides and texts fit them."""
 
 
 def export(store: Store, format: str, out: Path, options: ExportOptions | None = None) -> Exported:
-    """Write the export; see above. `format`: llava, sharegpt, messages.
+    """Write the export; see above. `format`: llava, sharegpt, messages; coco.
 
     Raises WrongRequest where there is nothing to export or `out` is not empty, WrongData where the build is not done
     or a shard is damaged; `out` is then left without a file.
@@ -78,21 +82,20 @@ def export(store: Store, format: str, out: Path, options: ExportOptions | None =
     _require(store, format, options)
     manifest = read_manifest(store)
     shards = shards_of(manifest)
-    run = _Run(store, format, options, Pictures(store, shards))
-    run.said.build = manifest.fingerprint
+    pictures, said = Pictures(store, shards), Exported(build=manifest.fingerprint, format=format)
+    build = store.url, manifest.recipe
+    run = Coco(pictures, said, options, build) if format == COCO else _Talks(pictures, said, options, build)
     with out_folder(out) as folder:
         options.watcher.start(STAGE, len(shards))
         for shard in shards:
-            used = [run.add(sample, folder) for sample in samples(store, shard)]
-            run.copy_pictures(folder, [shard])
+            used = [run.add(sample, folder) for sample in samples(store, shard, masks=format == COCO)]
+            said.images += pictures.copy(folder, shard)
             options.watcher.advance(STAGE, len(used), sum(used))
-        run.require_found()
-        run.copy_pictures(folder, run.pictures.noted())
-        if format == "sharegpt":
-            folder.write(INFO, dataset_info(manifest.recipe, run.said.records))
-        folder.write(REPORT, {**asdict(run.said), **{k: _sorted(getattr(run.said, k)) for k in _COUNTS}})
-        options.watcher.finish(STAGE, f"{sum(run.said.records.values()):,} records of {run.said.samples:,} samples")
-    return run.said
+        run.finish(folder)
+        said.images += sum(pictures.copy(folder, shard) for shard in pictures.noted())
+        folder.write(REPORT, {**asdict(said), **{k: _sorted(getattr(said, k)) for k in _COUNTS}})
+        options.watcher.finish(STAGE, f"{sum(said.records.values()):,} records of {said.samples:,} samples")
+    return said
 
 
 _SYNTHESIZE = "add `synthesize` to its recipe and build again, or export its captions with --captions"
@@ -108,8 +111,12 @@ def _require(store: Store, format: str, options: ExportOptions) -> None:
         raise WrongRequest(
             f"{store.url!r} is not a build folder", "give a folder that `pairmill build` or `demo` wrote"
         )
-    if format not in SUFFIX:
-        raise WrongRequest(f"unknown format {format!r}", f"choose one of {', '.join(SUFFIX)}")
+    if format not in (*SUFFIX, COCO):
+        raise WrongRequest(f"unknown format {format!r}", f"choose one of {', '.join((*SUFFIX, COCO))}")
+    if format == COCO and (options.kinds or options.captions):
+        raise WrongRequest("--kind and --captions choose conversations, and coco has masks", "leave them out")
+    if format != COCO and options.all_masks:
+        raise WrongRequest(f"--all-masks belongs to the format {COCO}", "leave it out")
     if options.pictures not in PICTURES:
         raise WrongRequest(f"unknown --pictures {options.pictures!r}", f"choose one of {', '.join(PICTURES)}")
     if options.pictures != "list" and format != "messages":
@@ -118,13 +125,12 @@ def _require(store: Store, format: str, options: ExportOptions) -> None:
         raise WrongRequest("--pictures data puts the pictures into the records", "leave out --images")
 
 
-class _Run:
-    """One export on its way."""
+class _Talks:
+    """An export of conversations on its way. `build`: its URL and its recipe's name."""
 
-    def __init__(self, store: Store, format: str, options: ExportOptions, pictures: Pictures) -> None:
-        self.pictures, self._options, self._url = pictures, options, store.url
-        self.said = Exported(format=format)
-        self._format = format
+    def __init__(self, pictures: Pictures, said: Exported, options: ExportOptions, build: tuple[str, str]) -> None:
+        self.pictures, self.said, self._options, (self._url, self._recipe) = pictures, said, options, build
+        self._format = said.format
         self._seen: Counter[str] = Counter()
         self._shape: Callable[[Talk, list[str]], dict[str, Any]] = self._shaped()
 
@@ -169,10 +175,6 @@ class _Run:
             self.said.turned += sample.turned
         return used
 
-    def copy_pictures(self, folder: Out, shards: list[str]) -> None:
-        """The noted pictures of some shards; none without `images`."""
-        self.said.images += sum(self.pictures.copy(folder, shard) for shard in shards)
-
     def _talks(self, sample: Sample) -> Iterator[Talk | Left]:
         if not sample.conversations:
             yield caption_talk(sample) if self._options.captions else Left.no_conversation
@@ -189,8 +191,13 @@ class _Run:
     def _leave(self, why: Left) -> None:
         self.said.left[why.value] = self.said.left.get(why.value, 0) + 1
 
-    def require_found(self) -> None:
-        """Raises WrongRequest where a kind asked for, or anything at all, was not there."""
+    def finish(self, folder: Out) -> None:
+        """What describes the files. Raises WrongRequest where a kind asked for, or anything at all, was not there."""
+        self._require_found()
+        if self._format == "sharegpt":
+            folder.write(INFO, dataset_info(self._recipe, self.said.records))
+
+    def _require_found(self) -> None:
         there = f"it has {', '.join(sorted(self._seen))}" if self._seen else ""
         missing = [kind for kind in self._options.kinds if kind not in self._seen]
         if missing and self._seen:

@@ -14,14 +14,15 @@ if TYPE_CHECKING:
 def export(  # noqa: PLR0913, PLR0917  an option is a parameter
     build: Annotated[str, typer.Argument(help="Build folder: a path or an fsspec URL.", metavar="BUILD")],
     out: Annotated[Path, typer.Option("--out", help="New or empty folder.", metavar="FOLDER")],
-    format: Annotated[str, typer.Option("--format", help="llava, sharegpt or messages.")] = "llava",
+    format: Annotated[str, typer.Option("--format", help="llava, sharegpt, messages, or coco (masks).")] = "llava",
     images: Annotated[bool, typer.Option("--images", help="Copy the pictures out of the shards.")] = False,
     kind: Annotated[list[str] | None, typer.Option("--kind", help="Only this kind; may be repeated.")] = None,
     captions: Annotated[bool, typer.Option("--captions", help="Samples without conversation: their caption.")] = False,
+    all_masks: Annotated[bool, typer.Option("--all-masks", help="Format coco: not only the best per prompt.")] = False,
     pictures: Annotated[str, typer.Option(help="Format messages: list, path or data (data URLs).")] = "list",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a machine.")] = False,
 ) -> None:
-    """Conversations as LLaVA, LLaMA-Factory, TRL and Axolotl read them.
+    """Conversations as LLaVA, LLaMA-Factory, TRL and Axolotl read them; masks as COCO's tools do.
 
     Example: pairmill export builds/demo --format llava --images --out exports/demo
     """
@@ -35,6 +36,7 @@ def export(  # noqa: PLR0913, PLR0917  an option is a parameter
     from stages.store import Store
 
     asked = {"images": images, "kinds": tuple(kind or ()), "captions": captions, "pictures": pictures}
+    asked["all_masks"] = all_masks
     if as_json:
         said = run(Store(build), format, out, ExportOptions(**asked, watcher=Silent()))
         typer.echo(json.dumps(asdict(said), ensure_ascii=False, sort_keys=True))
@@ -47,7 +49,10 @@ def export(  # noqa: PLR0913, PLR0917  an option is a parameter
 def told(said: "Exported", out: Path, with_pictures: bool) -> str:
     """What an export did, for a person."""
     lines = [f"{out / name}: {count:,} records" for name, count in sorted(said.records.items())]
-    lines.append("kinds: " + ", ".join(f"{kind} {count:,}" for kind, count in sorted(said.kinds.items())))
+    lines.append(
+        ("prompts: " if said.format == "coco" else "kinds: ")
+        + ", ".join(f"{kind} {count:,}" for kind, count in sorted(said.kinds.items()))
+    )
     if said.left:
         lines.append("left out: " + ", ".join(f"{why} {count:,}" for why, count in sorted(said.left.items())))
     if said.images:

@@ -42,6 +42,34 @@ class Out:
         text = json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False)
         (self._folder / name).write_text(text + "\n", encoding="utf-8")
 
+    def join(self, name: str, sections: dict[str, "str | Any"]) -> None:
+        """A file that is one object: under each key the array of a file that `add` made, by its name, or a value.
+
+        Those files are gone afterwards; one to which nothing was added stands for an empty array.
+        """
+        with (self._folder / name).open("w", encoding="utf-8") as whole:
+            for n, (key, value) in enumerate(sections.items()):
+                whole.write(f"{',' if n else '{'}\n{json.dumps(key)}: ")
+                if isinstance(value, str):
+                    self._move(value, whole)
+                else:
+                    whole.write(json.dumps(value, ensure_ascii=False, allow_nan=False).translate(_BREAKS))
+            whole.write("\n}\n")
+            whole.flush()
+            os.fsync(whole.fileno())
+
+    def _move(self, name: str, whole: TextIO) -> None:
+        """The array of a file to the end of another."""
+        file = self._open.pop(name, None)
+        if file is None:
+            whole.write("[]")
+            return
+        file.write("\n]")
+        file.close()
+        with (self._folder / name).open(encoding="utf-8", newline="") as part:
+            shutil.copyfileobj(part, whole, 1 << 20)
+        (self._folder / name).unlink()
+
     def put(self, name: str, data: bytes) -> None:
         """A picture."""
         path = self._folder / name

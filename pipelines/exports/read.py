@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -34,6 +34,8 @@ class Sample:
     """None: its build writes none."""
     turned: bool
     """Its EXIF orientation is still to be applied."""
+    masks: bytes | None = None
+    """Its `.masks.json`, where that was asked for; None: its build has none."""
 
 
 def shards_of(manifest: Manifest) -> list[str]:
@@ -51,14 +53,18 @@ def entries(store: Store, tar: str) -> list[dict[str, Any]]:
     return store.read_table(index_of_tar(tar)).to_pylist()
 
 
-def samples(store: Store, tar: str) -> Iterator[Sample]:
+def samples(store: Store, tar: str, masks: bool = False) -> Iterator[Sample]:
     """Samples of one shard. Raises WrongData naming the one whose JSON is not what a build writes."""
     shard = tar.rsplit("/", 1)[-1].removesuffix(".tar")
     rows = entries(store, tar)
     with store.open(tar) as file:
         for row in rows:
             file.seek(row["json_offset"])
-            yield _sample(row, shard, file.read(row["json_size"]))
+            sample = _sample(row, shard, file.read(row["json_size"]))
+            if masks and row.get("masks_offset") is not None:
+                file.seek(row["masks_offset"])
+                sample = replace(sample, masks=file.read(row["masks_size"]))
+            yield sample
 
 
 def _sample(row: dict[str, Any], shard: str, document: bytes) -> Sample:
