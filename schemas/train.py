@@ -91,6 +91,20 @@ ProjectorConfig = Annotated[
 ]
 
 
+class ProjectorCard(StageConfig):
+    """projector.json: what a saved projector is, and what it fits."""
+
+    version: Literal[1] = 1
+    projector: ProjectorConfig
+    vision_width: Count
+    text_width: Count
+    rows: Count
+    """Rows of patches of the picture that it was made for, and columns."""
+    columns: Count
+    newline: bool
+    """Whether a newline token is saved with it: LLaVA-NeXT and LLaVA-OneVision learn one."""
+
+
 class TowerConfig(StageConfig):
     """The vision tower."""
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from textwrap import shorten
 from typing import Any
 
 from schemas.errors import WrongRequest
@@ -17,7 +18,8 @@ def hub_errors(setting: str, name: str) -> Iterator[None]:
     except (OSError, ValueError, SafetensorError) as error:
         why = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise WrongRequest(
-            f"{setting} {name!r} cannot be loaded: {why}", "check the name and the network, or name a folder"
+            f"{setting} {name!r} cannot be loaded: {shorten(why, 200, placeholder=' …')}",
+            "check the name and the network, or name a folder",
         ) from error
 
 

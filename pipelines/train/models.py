@@ -4,14 +4,15 @@ In: a ModelConfig. Out: `Built`. The parts are loaded once and put where they be
 of weights is made. WrongRequest where parts cannot be joined.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from pipelines.train import anyres
-from pipelines.train.families import FAMILIES, check_tiles, make_processor, settings
+from pipelines.train.families import FAMILIES, check_tiles, make_processor
+from pipelines.train.families import settings as family_settings
 from pipelines.train.language import add_tokens, load_language
 from pipelines.train.projectors.base import Projector, Shape
 from pipelines.train.projectors.registry import projector as make_projector
@@ -88,7 +89,7 @@ def build(config: ModelConfig) -> Built:
     shape = Shape(tower.model.config.hidden_size, language.config.hidden_size, sight.rows, sight.rows)
     projector = make_projector(config.projector, shape, config.seed).to(dtype)
     seen = projector.image_tokens(sight.kept)
-    model = join(config, tower, language, ids, seen)
+    model = join(config.family, lambda: llava_config(config, tower, language, ids, seen), tower.model, language)
     place(model, projector, config.seed)
     processor = make_processor(config, tower, tokenizer, seen)
     return Built(model, processor, config.projector, sight)
@@ -106,29 +107,29 @@ def llava_config(config: ModelConfig, tower: Tower, language: Any, ids: list[int
         vision_feature_select_strategy=tower.sight.strategy,
         projector_hidden_act="linear" if config.projector.kind == "linear" else "gelu",
         tie_word_embeddings=language.config.tie_word_embeddings,
-        **settings(config, tower.sight, ids, seen),
+        **family_settings(config, tower.sight, ids, seen),
     )
 
 
-def join(config: ModelConfig, tower: Tower, language: Any, ids: list[int], seen: int) -> Any:
+def join(family: str, settings: Callable[[], Any], tower: Any, language: Any) -> Any:
     """A model of the family's class around tower and language model. Its projector is empty: `place` puts one there.
 
-    Raises WrongRequest for a language model which that class cannot hold, or of which it would compute other logits.
+    `settings` makes its transformers configuration around those of the two. Raises WrongRequest for a language model
+    which that class cannot hold, or of which it would compute other logits.
     """
     import torch
     import transformers
 
     expected = _logits(language)
-    attention = [(part.config, part.config._attn_implementation) for part in (tower.model, language)]
+    attention = [(part.config, part.config._attn_implementation) for part in (tower, language)]
     with torch.device("meta"):
-        joint = llava_config(config, tower, language, ids, seen)
-        model = getattr(transformers, FAMILIES[config.family].model)(joint)
+        model = getattr(transformers, FAMILIES[family].model)(settings())
     for part, implementation in attention:  # transformers sets them back to its default in each part it joins
         part._attn_implementation = implementation
     decoder, head = language.base_model, language.get_output_embeddings()
     if type(model.model.language_model) is not type(decoder) or head.bias is not None:
         raise _unfit(language, "its decoder and head are not of the plain make")
-    model.model.vision_tower, model.model.language_model, model.lm_head = tower.model, decoder, head
+    model.model.vision_tower, model.model.language_model, model.lm_head = tower, decoder, head
     model.generation_config = language.generation_config
     if not torch.equal(_logits(model), expected):
         raise _unfit(language, "it does more behind its decoder than a head does (scaled or capped logits)")
@@ -139,7 +140,7 @@ def place(model: Any, projector: Projector, seed: int) -> None:
     """Put the projector where it belongs, and LLaVA-NeXT's newline token beside it, with its first values."""
     import torch
 
-    model.model.multi_modal_projector = projector
+    model.model.multi_modal_projector = projector.train(model.training)
     newline = getattr(model.model, "image_newline", None)
     if newline is not None and newline.is_meta:
         width, dtype = newline.shape[0], next(projector.parameters()).dtype

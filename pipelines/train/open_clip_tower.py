@@ -55,8 +55,7 @@ def _settings(visual: Any, name: str) -> Any:
     from transformers import CLIPVisionConfig
 
     if not isinstance(visual, VisionTransformer):
-        trunk = getattr(getattr(visual, "trunk", None), "__class__", type(visual)).__name__
-        raise _refused(name, f"its vision half is a {trunk}")
+        raise _refused(name, f"its vision half is a {type(getattr(visual, 'trunk', visual)).__name__}")
     blocks: list[Any] = list(visual.transformer.resblocks)
     if not all(type(b) is ResidualAttentionBlock and isinstance(b.ls_1, nn.Identity) for b in blocks):
         raise _refused(name, "its blocks are not plain ones (layer scale, query norm …)")

@@ -8,7 +8,8 @@ import torch
 
 SIDE, PATCH = 28, 7
 WIDTH, TEXT_WIDTH = 16, 24
-WORDS = "what is in the picture ? a red green blue ball cube left of right two three yes no user assistant :".split()
+SENTENCE = "what is in the picture ? a red green blue ball cube left of right two three yes no user assistant :"
+WORDS = SENTENCE.split()
 CHATML = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
