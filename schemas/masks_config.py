@@ -82,8 +82,12 @@ class SamConfig(StageConfig):
     """Torch threads per worker. Decisive: sums in another order differ in their last bits."""
     pictures_per_pass: Annotated[int, Field(ge=1)] = 8
     """Pictures in one pass of the image encoder. Decisive, as prompts_per_pass is."""
+    word_score: Share = 0.3
+    """prompt text: a mask needs a higher score for its word; transformers 0.3 (Sam3Processor,
+    post_process_instance_segmentation)."""
     embeddings: Annotated[str | None, RUNTIME] = None
-    """Folder in which embeddings are kept, so that another prompt over the same pictures needs no encoder."""
+    """Folder in which embeddings are kept, so that another prompt over the same pictures needs no encoder. Pictures
+    then are embedded one at a time, which is part of the stage's identity."""
 
 
 class LabelConfig(StageConfig):

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from schemas.masks_config import EverythingConfig
-from stages.masks.sam import Sam, Size
+from stages.masks.encoder import PictureEncoder, Size
+from stages.masks.sam import Sam
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,7 +41,7 @@ class Looks:
         )
 
 
-def full_size(sam: Sam, logits: "torch.Tensor", size: Size) -> "Iterator[torch.Tensor]":
+def full_size(sam: PictureEncoder, logits: "torch.Tensor", size: Size) -> "Iterator[torch.Tensor]":
     """Logits (m, rows, columns) of one picture at its size, float32 (some, height, width), some at a time."""
     some = max(1, _PIXELS // max(sam.side**2, size[0] * size[1]))
     if len(logits):

@@ -15,9 +15,10 @@ from schemas.masks_config import EverythingConfig
 from stages.masks.backend import Found, tight
 from stages.masks.crops import Window, merged, windows
 from stages.masks.cut import Looks, looked_at, masks, xywh
+from stages.masks.encoder import Embedded, Size, check_picture
 from stages.masks.passes import Answer, asked
 from stages.masks.regions import tidied
-from stages.masks.sam import Embedded, Sam, Size, check_picture
+from stages.masks.sam import Sam
 
 if TYPE_CHECKING:
     import torch

@@ -14,6 +14,7 @@ from typing import Any
 from schemas.errors import WrongRequest
 from schemas.mask import Prompt
 from stages.masks.sam import Sam, Sam2, Sam3Tracker, SamHq
+from stages.masks.words import Sam3Words
 
 POINTS_AND_BOXES: dict[str, type[Sam]] = {
     "sam": Sam, "sam_hq": SamHq, "sam2": Sam2, "sam2_video": Sam2, "sam3_tracker": Sam3Tracker,
@@ -96,14 +97,17 @@ def fetch(name: str) -> None:
         raise WrongRequest(f"masks.sam.model {name!r} has no weights as safetensors", "name another checkpoint")
 
 
-def load(name: str, device: str, precision: str) -> Sam:
-    """Who answers points and boxes, in eval mode on `device`. Never with random weights."""
+def load(name: str, prompt: Prompt, device: str, precision: str) -> Sam | Sam3Words:
+    """Who answers such prompts, in eval mode on `device`. Never with random weights."""
+    import torch
+
     if (path := folder(name)) is None:
         raise WrongRequest(f"masks.sam.model {name!r} is not fetched", "fetch it, or name a folder")
-    family = POINTS_AND_BOXES[_model_type(path)]
-    model, processor = from_folder(name, path, family.classes, precision)
-    made = family(model.to(device), processor)
-    expected = int(model.config.prompt_encoder_config.image_size)
+    family = Sam3Words if prompt is Prompt.text else POINTS_AND_BOXES[_model_type(path)]
+    model, processor = _from_folder(name, path, family.classes)
+    made = family(model.to(device), processor, torch.bfloat16 if precision == "bf16" else torch.float32)
+    config = model.config
+    expected = int(config.image_size if prompt is Prompt.text else config.prompt_encoder_config.image_size)
     pad = getattr(made.processor, "pad_size", None) or {}
     if {made.side, *(pad.get(key) or expected for key in ("height", "width"))} != {expected}:
         raise WrongRequest(
@@ -113,21 +117,26 @@ def load(name: str, device: str, precision: str) -> Sam:
     return made
 
 
-def from_folder(name: str, path: Path, classes: tuple[str, str], precision: str) -> tuple[Any, Any]:
-    """(model in eval mode, processor) by their class names in transformers."""
+def _from_folder(name: str, path: Path, classes: tuple[str, str]) -> tuple[Any, Any]:
+    """(model in eval mode and float32, processor) by their class names in transformers."""
     import torch
     import transformers
     from safetensors import SafetensorError
+    from transformers.utils import logging
 
-    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
     try:
         model, info = getattr(transformers, classes[0]).from_pretrained(
-            path, dtype=dtype, use_safetensors=True, local_files_only=True, output_loading_info=True
+            path, dtype=torch.float32, use_safetensors=True, local_files_only=True, output_loading_info=True
         )
         processor = getattr(transformers, classes[1]).from_pretrained(path, local_files_only=True)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         why = str(error).splitlines()[0]
         raise WrongRequest(f"masks.sam.model {name!r} cannot be loaded: {why}", "check its files") from error
+    finally:
+        if shown:
+            logging.enable_progress_bar()
     if missing := sorted(info["missing_keys"]) + sorted(map(str, info["mismatched_keys"])):
         raise WrongRequest(
             f"masks.sam.model {name!r} lacks {len(missing)} of its weights, such as {missing[0]}", "check its files"

@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from stages.masks.sam import Embedded, Sam
+from stages.masks.encoder import Embedded
+from stages.masks.sam import Sam
 
 if TYPE_CHECKING:
     import torch

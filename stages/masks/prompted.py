@@ -9,8 +9,9 @@ import numpy as np
 from schemas.masks_config import EverythingConfig
 from stages.masks.backend import BoxXywh, Found
 from stages.masks.cut import looked_at, masks, xywh
+from stages.masks.encoder import Embedded, Size
 from stages.masks.passes import Answer, asked
-from stages.masks.sam import Embedded, Sam, Size
+from stages.masks.sam import Sam
 
 if TYPE_CHECKING:
     import torch

@@ -1,51 +1,20 @@
 """SAM, SAM-HQ, SAM 2 and SAM 3's tracker through transformers, with one face: pictures are embedded once, and any
 number of points and boxes is asked about them in their own pixels.
-
-The image encoder is the heavy part; what it says about a picture serves every prompt that follows.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-import numpy as np
+from stages.masks.encoder import Embedded, PictureEncoder, Size, bilinear
 
 if TYPE_CHECKING:
     import torch
 
-Size = tuple[int, int]
-"""Height and width in pixels."""
 
-
-@dataclass(frozen=True, slots=True)
-class Embedded:
-    """What the image encoder says about n pictures."""
-
-    features: "tuple[torch.Tensor, ...]"
-    """Each (n, …), in the model's dtype and on its device; what they are is the family's."""
-    sizes: tuple[Size, ...]
-    """Of each picture."""
-
-    def take(self, which: Sequence[int]) -> "Embedded":
-        """Of some of the pictures, by index."""
-        if list(which) == list(range(len(self.sizes))):
-            return self
-        return Embedded(tuple(f[list(which)] for f in self.features), tuple(self.sizes[i] for i in which))
-
-    @staticmethod
-    def joined(parts: "Sequence[Embedded]") -> "Embedded":
-        """Of all their pictures, in order."""
-        import torch
-
-        features = tuple(torch.cat(column) for column in zip(*(p.features for p in parts), strict=True))
-        return Embedded(features, tuple(size for p in parts for size in p.sizes))
-
-
-class Sam:
+class Sam(PictureEncoder):
     """Transformers' SamModel, in eval mode, and its SamProcessor or image processor.
 
-    The model becomes this object's own. Where its weights are in half precision, prompts are still encoded and IoU
-    still predicted in float32: bfloat16 has 8 bits, which is ±1 pixel of 1024 for a coordinate, ±0.002 for an IoU.
+    The model becomes this object's own, in `dtype`. Prompts are encoded and IoU is predicted in float32 all the same:
+    bfloat16 has 8 bits, which is ±1 pixel of 1024 for a coordinate, ±0.002 for an IoU.
     """
 
     classes: ClassVar[tuple[str, str]] = ("SamModel", "SamProcessor")
@@ -53,57 +22,27 @@ class Sam:
     exact: ClassVar[Literal["float32", "float64"]] = "float64"
     """In which its processor scales prompts."""
 
-    def __init__(self, model: Any, processor: Any) -> None:
+    def __init__(self, model: Any, processor: Any, dtype: "torch.dtype | None" = None) -> None:
         import torch
 
-        self.model = model
-        self.processor = getattr(processor, "image_processor", processor)
-        self.side = _side(self.processor)
-        self.encoded_pictures = 0
-        """How many pictures went through the encoder."""
-        self.dtype: torch.dtype = model.dtype
-        model.prompt_encoder.float()
-        model.shared_image_embedding.float()
-        head = model.mask_decoder.iou_prediction_head.float()
-        head.register_forward_pre_hook(_in_float)
+        super().__init__(model, processor, dtype or model.dtype)
+        exact = (model.prompt_encoder, model.shared_image_embedding, model.mask_decoder.iou_prediction_head)
+        weights = [module.state_dict() for module in exact]
+        model.to(self.dtype)
+        for module, mine in zip(exact, weights, strict=True):
+            module.float().load_state_dict(mine)
+        exact[-1].register_forward_pre_hook(_in_float)
         with torch.inference_mode():
             self._places = model.get_image_wide_positional_embeddings().to(self.dtype)
 
     def fits(self, height: int, width: int) -> bool:
-        """Whether a picture has at least a pixel across once its longer side is `side`; thinner ones cannot be encoded.
-
-        SAM 2 and 3 stretch every picture to a square, so any fits.
-        """
+        """Whether a picture has at least a pixel across once its longer side is `side`; a thinner one is not seen."""
         return min(height, width) * self.side / max(height, width) >= 0.5
 
     def shown(self, size: Size) -> Size:
         """Height and width of a picture in the model's square, whose rest is padding."""
         scale = self.side / max(size)
         return int(size[0] * scale + 0.5), int(size[1] * scale + 0.5)
-
-    def embed(self, pictures: Sequence[np.ndarray]) -> Embedded:
-        """One pass of the encoder over all of `pictures`, uint8 (height, width, 3).
-
-        Raises ValueError for anything else, for no pictures, and for a picture that does not `fits`.
-        """
-        import torch
-
-        if not pictures:
-            raise ValueError("no pictures to embed")
-        for rgb in pictures:
-            check_picture(rgb)
-            if not self.fits(*rgb.shape[:2]):
-                at = f"at a side of {self.side}"
-                raise ValueError(f"a picture of {rgb.shape[1]} × {rgb.shape[0]} has no pixel across {at}")
-        # The order of axes is said, since a picture three pixels high could be either.
-        given = [torch.from_numpy(np.ascontiguousarray(rgb)).permute(2, 0, 1) for rgb in pictures]
-        with torch.inference_mode():
-            made = self.processor(
-                images=given, return_tensors="pt", input_data_format="channels_first", device=self.model.device
-            )
-            features = self._encoded(made["pixel_values"].to(self.model.device, self.dtype))
-        self.encoded_pictures += len(pictures)
-        return Embedded(features, tuple((rgb.shape[0], rgb.shape[1]) for rgb in pictures))
 
     def ask(
         self, embedded: Embedded, kind: Literal["point", "box"], prompts: "torch.Tensor"
@@ -137,16 +76,11 @@ class Sam:
         return logits, iou.float()
 
     def upscaled(self, logits: "torch.Tensor", size: Size) -> "torch.Tensor":
-        """Logits (m, rows, columns) of one picture at its own size, float32 (m, height, width).
-
-        As SAM's: bilinear to the square, the padding cut off, bilinear to the picture (postprocess_masks of
+        """As SAM's: bilinear to the square, the padding cut off, bilinear to the picture (postprocess_masks of
         segment_anything/modeling/sam.py).
         """
         rows, columns = self.shown(size)
-        return _bilinear(_bilinear(logits, (self.side, self.side))[..., :rows, :columns], size)
-
-    def _encoded(self, pixels: "torch.Tensor") -> "tuple[torch.Tensor, ...]":
-        return (self.model.get_image_embeddings(pixels),)
+        return bilinear(bilinear(logits, (self.side, self.side))[..., :rows, :columns], size)
 
     def _decoded(self, features: "tuple[torch.Tensor, ...]") -> dict[str, Any]:
         """The decoder's arguments."""
@@ -172,15 +106,11 @@ class Sam2(Sam):
     classes = ("Sam2Model", "Sam2Processor")
     exact = "float32"
 
-    def fits(self, height: int, width: int) -> bool:
-        return min(height, width) > 0
+    fits = PictureEncoder.fits
+    upscaled = PictureEncoder.upscaled
 
     def shown(self, size: Size) -> Size:
         return self.side, self.side
-
-    def upscaled(self, logits: "torch.Tensor", size: Size) -> "torch.Tensor":
-        """Bilinear to the picture (transformers, Sam2ImageProcessor.post_process_masks)."""
-        return _bilinear(logits, size)
 
     def _encoded(self, pixels: "torch.Tensor") -> "tuple[torch.Tensor, ...]":
         return tuple(self.model.get_image_embeddings(pixels))
@@ -193,23 +123,6 @@ class Sam3Tracker(Sam2):
     """Transformers' Sam3TrackerModel: SAM 3's answers to points and boxes."""
 
     classes = ("Sam3TrackerModel", "Sam3TrackerProcessor")
-
-
-def check_picture(rgb: np.ndarray) -> None:
-    """Raises ValueError for anything but uint8 (height, width, 3) with at least one pixel."""
-    if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or not rgb.size:
-        raise ValueError(f"a picture is uint8 (height, width, 3), not {rgb.dtype} {rgb.shape}")
-
-
-def _side(processor: Any) -> int:
-    size = processor.size
-    return int(size.get("longest_edge") or size["height"])
-
-
-def _bilinear(logits: "torch.Tensor", size: Size) -> "torch.Tensor":
-    import torch.nn.functional as F  # noqa: N812
-
-    return F.interpolate(logits.float()[None], size, mode="bilinear", align_corners=False)[0]
 
 
 def _in_float(_module: Any, given: "tuple[torch.Tensor, ...]") -> "tuple[torch.Tensor, ...]":

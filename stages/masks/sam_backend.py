@@ -2,7 +2,8 @@
 
 import os
 from collections.abc import Sequence
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,9 +12,12 @@ from schemas.mask import Prompt
 from schemas.masks_config import MasksConfig, SamConfig
 from stages.masks import models
 from stages.masks.backend import Found, Prompts
+from stages.masks.embeddings import Embeddings
+from stages.masks.encoder import Embedded, check_picture
 from stages.masks.everything import Encoder, segment
 from stages.masks.prompted import prompted
-from stages.masks.sam import Embedded, Sam, check_picture
+from stages.masks.sam import Sam
+from stages.masks.words import Sam3Words
 from stages.measure.clip_model import device_kind, precision_on
 
 
@@ -33,18 +37,21 @@ class SamBackend:
         self.precision = precision_on(self.device, self.sam.precision)
         models.check(self.sam.model, config.prompt)
         self._loaded: _Loaded | None = None
+        self._kept: Embeddings | None = None
 
     def open(self) -> None:
         """Load the model; from the hub, where it is not in the local cache yet."""
         if self._loaded is None:
             self.fetch_weights()
             models.check(self.sam.model, self.config.prompt)
-            self._loaded = _Loaded(self.sam, self.device, self.precision)
+            self._loaded = _Loaded(self.config, self.device, self.precision)
+            if self.sam.embeddings is not None:
+                self._kept = Embeddings(Path(self.sam.embeddings), self._loaded.model, self.identity())
 
     def close(self) -> None:
         if self._loaded is not None:
             self._loaded.release()
-            self._loaded = None
+            self._loaded = self._kept = None
 
     def fetch_weights(self) -> None:
         """Bring a model of the hub into the local cache, so that `identity` can hash it."""
@@ -56,7 +63,10 @@ class SamBackend:
         return self._model().encoded_pictures
 
     def identity(self) -> dict[str, Any]:
-        """The sha256 of the model's files, its model_type, the precision, the kind of device, the libraries."""
+        """The sha256 of the model's files, its model_type, the precision, the kind of device, the libraries.
+
+        And whether pictures are embedded one at a time, as they are where embeddings are kept: that decides last bits.
+        """
         models.check(self.sam.model, self.config.prompt)
         return {
             "backend": "sam",
@@ -64,6 +74,7 @@ class SamBackend:
             "device": self.device,
             "precision": self.precision,
             "libraries": models.libraries(),
+            "embedded_alone": self.sam.embeddings is not None,
         }
 
     def find(self, pictures: Sequence[np.ndarray], prompts: Sequence[Prompts]) -> list[list[Found]]:
@@ -72,34 +83,36 @@ class SamBackend:
             raise ValueError(f"{len(pictures)} pictures and {len(prompts)} prompts")
         for rgb in pictures:
             check_picture(rgb)
-        if self.config.prompt is Prompt.everything:
-            encoder = Encoder(self._embed, self.sam.pictures_per_pass)
-            return segment(self._model(), pictures, self.config.everything, encoder)
-        if self.config.prompt is Prompt.box:
-            return self._prompted(pictures, "box", [p.boxes for p in prompts])
-        return self._prompted(pictures, "point", [p.points for p in prompts])
-
-    def _prompted(
-        self,
-        pictures: Sequence[np.ndarray],
-        kind: Literal["point", "box"],
-        prompts: Sequence[Sequence[Sequence[float]]],
-    ) -> list[list[Found]]:
-        sam = self._model()
-        todo = [i for i, rgb in enumerate(pictures) if prompts[i] and sam.fits(*rgb.shape[:2])]
+        model, most = self._model(), self.sam.pictures_per_pass
+        if self.config.prompt is Prompt.everything and isinstance(model, Sam):
+            return segment(model, pictures, self.config.everything, Encoder(self._embed, most))
+        todo = [i for i, rgb in enumerate(pictures) if self._asked(prompts[i]) and model.fits(*rgb.shape[:2])]
         found: list[list[Found]] = [[] for _ in pictures]
-        for start in range(0, len(todo), self.sam.pictures_per_pass):
-            some = todo[start : start + self.sam.pictures_per_pass]
+        for start in range(0, len(todo), most):
+            some = todo[start : start + most]
             embedded = self._embed([pictures[i] for i in some])
-            masks = prompted(sam, embedded, kind, [prompts[i] for i in some], self.config.everything)
-            for i, mine in zip(some, masks, strict=True):
-                found[i] = mine
+            for i, masks in zip(some, self._answers(embedded, [prompts[i] for i in some]), strict=True):
+                found[i] = masks
         return found
 
-    def _embed(self, pictures: Sequence[np.ndarray]) -> Embedded:
-        return self._model().embed(pictures)
+    def _asked(self, prompts: Prompts) -> Sequence[object]:
+        """Those of the kind that is asked."""
+        kinds = {Prompt.box: prompts.boxes, Prompt.point: prompts.points, Prompt.text: prompts.words}
+        return kinds[self.config.prompt]
 
-    def _model(self) -> Sam:
+    def _answers(self, embedded: Embedded, prompts: Sequence[Prompts]) -> list[list[Found]]:
+        model = self._model()
+        if isinstance(model, Sam3Words):
+            words = [p.words for p in prompts]
+            return model.find(embedded, words, self.sam.word_score, self.sam.pictures_per_pass)
+        if self.config.prompt is Prompt.box:
+            return prompted(model, embedded, "box", [p.boxes for p in prompts], self.config.everything)
+        return prompted(model, embedded, "point", [p.points for p in prompts], self.config.everything)
+
+    def _embed(self, pictures: Sequence[np.ndarray]) -> Embedded:
+        return (self._kept or self._model()).embed(pictures)
+
+    def _model(self) -> Sam | Sam3Words:
         if self._loaded is None:
             raise RuntimeError("the SAM backend is not open")
         return self._loaded.model
@@ -108,19 +121,20 @@ class SamBackend:
 class _Loaded:
     """The model on a device, and the torch settings to put back."""
 
-    def __init__(self, config: SamConfig, device: str, precision: str) -> None:
+    def __init__(self, config: MasksConfig, device: str, precision: str) -> None:
         import torch
 
+        assert config.sam is not None
         if device == "cuda":
             if not torch.cuda.is_available():
                 raise WrongRequest("masks.sam was planned for a GPU and torch finds none", "set masks.sam.device: cpu")
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what deterministic cuBLAS asks for
         self._before = (torch.get_num_threads(), torch.are_deterministic_algorithms_enabled())
-        torch.set_num_threads(config.threads)
+        torch.set_num_threads(config.sam.threads)
         torch.use_deterministic_algorithms(True, warn_only=True)
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
         self.device = device
-        self.model = models.load(config.model, device, precision)
+        self.model = models.load(config.sam.model, config.prompt, device, precision)
 
     def release(self) -> None:
         import torch

@@ -97,6 +97,70 @@ def tiny_sam2_processor() -> Any:
     return Sam2ImageProcessor(size={"height": SIDE, "width": SIDE})
 
 
+SIDE3 = 56
+"""Of SAM 3: four patches of 14."""
+WORDS = ("a", "dog", "red", "ball", "cat", "sky", "<pad>", "<s>", "</s>", "<unk>")
+
+
+def _vision3() -> Any:
+    from transformers import Sam3VisionConfig, Sam3ViTConfig
+
+    backbone = Sam3ViTConfig(
+        hidden_size=32, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2, image_size=SIDE3,
+        patch_size=14, window_size=2, global_attn_indexes=[1], pretrain_image_size=28,
+    )  # fmt: skip
+    return Sam3VisionConfig(
+        backbone_config=backbone, fpn_hidden_size=16, backbone_feature_sizes=[[16, 16], [8, 8], [4, 4]]
+    )
+
+
+def tiny_sam3(seed: int = 0) -> Any:
+    """Sam3Model, as `tiny_sam`; it knows WORDS."""
+    from transformers import CLIPTextConfig, Sam3Config, Sam3Model
+
+    text = CLIPTextConfig(
+        vocab_size=len(WORDS), hidden_size=16, intermediate_size=32, projection_dim=16, num_hidden_layers=1,
+        num_attention_heads=2, max_position_embeddings=32, pad_token_id=6, bos_token_id=7, eos_token_id=8,
+    )  # fmt: skip
+    part = {"hidden_size": 16, "num_attention_heads": 2}
+    layers = {**part, "num_layers": 1, "intermediate_size": 32}
+    config = Sam3Config(
+        vision_config=_vision3(), text_config=text, geometry_encoder_config=layers, detr_encoder_config=layers,
+        detr_decoder_config={**layers, "num_queries": 8}, mask_decoder_config=part,
+    )  # fmt: skip
+    return drawn(Sam3Model(config).eval(), seed)
+
+
+def tiny_sam3_tracker(seed: int = 0) -> Any:
+    """Sam3TrackerModel, as `tiny_sam`."""
+    from transformers import Sam3TrackerConfig, Sam3TrackerModel
+
+    prompt = {"hidden_size": 16, "image_size": SIDE3, "patch_size": 14, "mask_input_channels": 8}
+    decoder = {"hidden_size": 16, "mlp_dim": 32, "num_attention_heads": 2, "iou_head_hidden_dim": 16}
+    config = Sam3TrackerConfig(vision_config=_vision3(), prompt_encoder_config=prompt, mask_decoder_config=decoder)
+    return drawn(Sam3TrackerModel(config).eval(), seed)
+
+
+def tiny_sam3_processor(words: bool = True) -> Any:
+    """Sam3Processor with a tokenizer of WORDS, or Sam3TrackerProcessor."""
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from tokenizers.pre_tokenizers import Whitespace
+    from tokenizers.processors import TemplateProcessing
+    from transformers import PreTrainedTokenizerFast, Sam3ImageProcessor, Sam3Processor, Sam3TrackerProcessor
+
+    images = Sam3ImageProcessor(size={"height": SIDE3, "width": SIDE3})
+    if not words:
+        return Sam3TrackerProcessor(images)
+    tokenizer = Tokenizer(WordLevel({word: number for number, word in enumerate(WORDS)}, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = Whitespace()  # pyright: ignore[reportAttributeAccessIssue]
+    tokenizer.post_processor = TemplateProcessing("<s> $A </s>", special_tokens=[("<s>", 7), ("</s>", 8)])  # pyright: ignore
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="<pad>", bos_token="<s>", eos_token="</s>", unk_token="<unk>"
+    )
+    return Sam3Processor(images, fast)
+
+
 def saved(folder: Path, model: Any, processor: Any) -> Path:
     """A checkpoint as transformers saves it."""
     model.save_pretrained(folder)
