@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipelines.train.anyres import pinpoints
+from pipelines.train.chat import set_template
 from pipelines.train.towers import Sight, Tower
 from schemas.errors import WrongRequest
 from schemas.train import ModelConfig
@@ -80,9 +81,12 @@ def make_processor(config: ModelConfig, tower: Tower, tokenizer: Any, seen: int)
     else:  # a projector that gives fewer tokens: the processor's arithmetic, with the difference as an addend
         own |= {"patch_size": sight.patch, "num_additional_image_tokens": seen - sight.rows**2}
         own["vision_feature_select_strategy"] = "full"
-    return getattr(transformers, FAMILIES[config.family].processor)(
+    processor = getattr(transformers, FAMILIES[config.family].processor)(
         image_processor=_pictures(config, tower), tokenizer=tokenizer, image_token=config.image_token, **own
     )
+    if isinstance(tokenizer.chat_template, str):  # some tokenizers have several, by name
+        set_template(processor, tokenizer.chat_template)
+    return processor
 
 
 def _pictures(config: ModelConfig, tower: Tower) -> Any:
