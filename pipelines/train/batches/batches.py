@@ -117,7 +117,8 @@ class Batches:
         }
 
     def _identity(self) -> dict[str, Any]:
-        return {**self.config.decisive(), **self._encoder.identity()}
+        settings = {f"batch.{name}": value for name, value in self.config.decisive().items()}
+        return {**settings, **self._encoder.identity()}
 
     # ------------------------------------------------------------------ one rank's tensors
 

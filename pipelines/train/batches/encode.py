@@ -5,6 +5,7 @@ a model is given as its prompt. Words of a turn that spell a control token (`<|i
 inside it, so that they stay words.
 """
 
+import hashlib
 import re
 import unicodedata
 from dataclasses import dataclass
@@ -45,7 +46,13 @@ class Tokens:
         """`template`: its text. Raises WrongRequest for a slow tokenizer, and one without the image token."""
         if not getattr(tokenizer, "is_fast", False):
             raise WrongRequest("the tokenizer says not where its tokens lie", "take a fast one (tokenizer.json)")
-        self._tokenizer = tokenizer
+        # a copy: another thread's padding or truncation would be ours
+        self._backend = tokenizer.backend_tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+        self._backend.no_padding()
+        self._backend.no_truncation()
+        self._backend.encode_special_tokens = False
+        self.identity = hashlib.sha256(self._backend.to_str().encode()).hexdigest()
+        """Of all that decides the tokens of a text."""
         added = {token.content: i for i, token in tokenizer.added_tokens_decoder.items()}
         if image_token not in added:
             raise WrongRequest(
@@ -57,8 +64,8 @@ class Tokens:
         special = set(tokenizer.all_special_tokens) | {image_token}
         special |= {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
         names = [t for t in added if t in special or (t in template and not t.isspace())]
-        self._control = np.asarray(sorted({added[t] for t in names}))
-        # special tokens that are part of the ordinary vocabulary only are not matched in text
+        self._control = np.zeros(max(self._backend.get_vocab(True).values()) + 1, bool)
+        self._control[[added[t] for t in names]] = True
         longest = sorted(names, key=len, reverse=True)
         self._spelled = re.compile(f"(?=({'|'.join(map(re.escape, longest))}))")
         self._newline = self._plain("\n")[0]
@@ -91,25 +98,22 @@ class Tokens:
             return ids, [s for s, _ in offsets], [e for _, e in offsets]
         ids, offsets = self._plain("\n" + piece)
         n = len(self._newline)
-        if ids[:n] == self._newline and all(s >= 1 for s, _ in offsets[n:]):
+        if ids[:n] == self._newline and all(s for s, _ in offsets[n:]):
             return ids[n:], [s + a - 1 for s, _ in offsets[n:]], [e + a - 1 for _, e in offsets[n:]]
         ids, offsets = self._plain(piece)
         return ids, [s + a for s, _ in offsets], [e + a for _, e in offsets]
 
     def _plain(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
-        out = self._tokenizer(
-            text, add_special_tokens=False, return_offsets_mapping=True, return_attention_mask=False,
-            return_token_type_ids=False, verbose=False,
-        )  # fmt: skip
-        return out["input_ids"], out["offset_mapping"]
+        out = self._backend.encode(text, add_special_tokens=False)
+        return out.ids, out.offsets
 
     def _check_control(self, ids: np.ndarray, starts: np.ndarray, filled: Filled) -> None:
-        for i in np.flatnonzero(np.isin(ids, self._control)):
+        for i in np.flatnonzero(self._control[ids]):
             if not self._inside(filled.own, int(starts[i]), int(starts[i]) + 1):
-                raise ControlToken(repr(self._tokenizer.convert_ids_to_tokens(int(ids[i]))))
+                raise ControlToken(repr(self._backend.id_to_token(int(ids[i]))))
 
     def _check_decodes(self, ids: np.ndarray, wanted: str) -> None:
-        read = self._tokenizer.decode(ids.tolist(), skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        read = self._backend.decode(ids.tolist(), skip_special_tokens=False)
         if read != wanted and _same(read) != _same(wanted):
             unlike = (i for i, (x, y) in enumerate(zip(read, wanted, strict=False)) if x != y)
             at = max(0, next(unlike, min(len(read), len(wanted))) - 10)

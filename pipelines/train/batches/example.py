@@ -60,7 +60,6 @@ class Encoder:
         self.template = Template(tokenizer, config)
         self.tokens = Tokens(tokenizer, config.image_token, self.template.text)
         self.pad_id = _pad_id(tokenizer, self.tokens.image_id)
-        self._vocabulary = tokenizer.backend_tokenizer.to_str() if hasattr(tokenizer, "backend_tokenizer") else ""
 
     def encode(self, talk: Talk) -> Example | TrainRejection:
         """The example, or why there is none."""
@@ -83,9 +82,9 @@ class Encoder:
     def identity(self) -> dict[str, Any]:
         """What decides the tokens of an example: part of a checkpoint."""
         return {
-            "template": hashlib.sha256(self.template.text.encode()).hexdigest(),
-            "tokenizer": hashlib.sha256(self._vocabulary.encode()).hexdigest(),
-            **self.pixels.identity(),
+            "the template's text": hashlib.sha256(self.template.text.encode()).hexdigest(),
+            "the tokenizer": self.tokens.identity,
+            **{f"pixels.{name}": value for name, value in self.pixels.identity().items()},
         }
 
 

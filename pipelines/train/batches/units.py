@@ -43,6 +43,7 @@ class Units:
         """Of the next sample that was not read."""
         self.window: list[Example] = []
         self._rejected: list[TrainRejection] = []
+        self._missing: list[Key] = []
 
     @property
     def held(self) -> list[Key]:
@@ -62,7 +63,9 @@ class Units:
 
     def of(self, samples: Iterable[Streamed]) -> Iterator[Unit]:
         """The units of samples that begin where `begin` said."""
-        left = self._restored(iter(samples))
+        coming = iter(samples)
+        self._restore(coming)
+        left = (sample for sample in coming if sample.position >= self.position)
         while True:
             rows: list[list[Example]] = []
             while len(rows) < self._rows_at_once and self._filled(left):
@@ -111,22 +114,18 @@ class Units:
         self.window = [example for i, example in enumerate(self.window) if i not in gone]
         return [taken] if config.arrange is Arrange.pack else [[example] for example in taken]
 
-    def _restored(self, samples: Iterator[Streamed]) -> Iterator[Streamed]:
-        """Takes the examples that were held out of the samples before `position`, then gives the rest."""
+    def _restore(self, samples: Iterator[Streamed]) -> None:
+        """Takes the examples that were held out of the samples before `position`, and no sample more."""
         wanted: dict[int, set[int]] = {}
         for position, number in self._missing:
             wanted.setdefault(position, set()).add(number)
-        while wanted:
-            sample = next(samples, None)
-            if sample is None:
-                break
-            numbers = wanted.pop(sample.position, set[int]())
-            if numbers:
+        while wanted and (sample := next(samples, None)) is not None:
+            numbers = wanted.pop(sample.position, None)
+            if numbers is not None:
                 self.window += self._again(sample, numbers)
         if self.held != self._missing:
             lost = sorted(set(self._missing) - set(self.held))[:1]
             raise WrongData(f"the conversation {lost} that the checkpoint holds is not there any more", _REMEDY)
-        yield from (sample for sample in samples if sample.position >= self.position)
 
     def _again(self, sample: Streamed, numbers: set[int]) -> list[Example]:
         """Examples that were counted before."""

@@ -50,6 +50,7 @@ KEPT = {(sid(i), n) for i, said in enumerate(SAID) for n, one in enumerate(said)
 LOOSE: dict[str, Any] = {"max_length": 128, "window": 6, "max_bad_share": 0.5, "ahead": 0}
 WAYS = {
     "pack": BatchConfig(arrange=Arrange.pack, row_length=160, rows=2, **LOOSE),
+    "narrow": BatchConfig(arrange=Arrange.pack, row_length=130, **{**LOOSE, "window": 2}),
     "group": BatchConfig(arrange=Arrange.group, rows=3, **LOOSE),
     "pad": BatchConfig(arrange=Arrange.pad, rows=3, **LOOSE),
     "budget": BatchConfig(arrange=Arrange.group, rows=8, tokens=300, **LOOSE),
@@ -219,16 +220,16 @@ def test_nothing_is_counted_twice_over_a_resume(build: str) -> None:
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"tokenizer": tokenizer("llama", VICUNA)}, "tokenizer changed"),
-        ({"tokenizer": tokenizer(template=SMOLLM2)}, "template changed"),
-        ({"pixels": pixels(tokens=5)}, "tokens changed"),
+        ({"tokenizer": tokenizer("llama", VICUNA)}, "the tokenizer changed"),
+        ({"tokenizer": tokenizer(template=SMOLLM2)}, "the template's text changed"),
+        ({"pixels": pixels(tokens=5)}, r"pixels\.tokens changed"),
     ],
 )
 def test_a_state_of_other_batches_is_refused(build: str, change: dict[str, Any], named: str) -> None:
     state = next(iter(batches(build, WAYS["pack"]))).state
     with pytest.raises(WrongRequest, match=named):
         batches(build, WAYS["pack"], **change).load_state_dict(state)
-    with pytest.raises(WrongRequest, match="arrange, row_length, rows changed"):
+    with pytest.raises(WrongRequest, match=r"batch\.arrange, batch\.row_length, batch\.rows changed"):
         batches(build, WAYS["pad"]).load_state_dict(state)
 
 

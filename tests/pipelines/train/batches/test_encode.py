@@ -87,6 +87,25 @@ def test_a_tokenizer_without_the_image_token_is_refused() -> None:
     assert len(other.runs) == 1
 
 
+def test_a_slow_tokenizer_is_refused() -> None:
+    class Slow:
+        is_fast = False
+        chat_template = SMOLLM2
+
+    with pytest.raises(WrongRequest, match=r"tokenizer\.json"):
+        Tokens(Slow(), "<image>", SMOLLM2)
+
+
+def test_what_others_set_on_the_tokenizer_does_not_reach_ours() -> None:
+    """Evaluation pads and cuts with the same tokenizer, in another thread."""
+    made = tokenizer(template=SMOLLM2)
+    (found,) = read(talk("how many?", "There are three."))
+    encoder = Encoder(made, pixels(), BatchConfig())
+    before = encoder.encode(found)
+    made(["three", "how many squares"], padding="max_length", truncation=True, max_length=5, split_special_tokens=True)
+    assert encoder.encode(found).ids.tolist() == before.ids.tolist()
+
+
 def test_the_first_token_has_no_label() -> None:
     """In a packed row another conversation comes before it."""
     text = "three</s>"
