@@ -100,7 +100,7 @@ class Plan:
         """The pool family depends on the rows as read and on which of them repeat earlier ones."""
         found = self.scan.parts[part]
         repeats = {str(row): ordinal for row, ordinal in sorted(found.repeats.items())}
-        identity = {"stage": "pool", "version": 1, "repeats": repeats}
+        identity = {"stage": "pool", "version": 2, "repeats": repeats}
         return Origin(identity, {"pool rows": found.content})
 
     def origin(self, stage: Stage, part: int) -> Origin | None:

@@ -14,7 +14,7 @@ from stages.synthesize.labels import LABELS
 DUPLICATES, INDEX = "groups/duplicates.parquet", "shards/index.parquet"
 STEP_FILES = {"dedup": DUPLICATES, "select": SELECTION, "labels": LABELS, "final": FINAL, "shards": INDEX}
 """The file that says, in its seal, that a step over all parts is done."""
-STEP_VERSIONS = {"dedup": 1, "select": 1, "labels": 1, "final": 1, "shards": 1}
+STEP_VERSIONS = {"dedup": 1, "select": 1, "labels": 1, "final": 1, "shards": 2}
 """Raise one when the same config over the same input gives other bytes."""
 _EMBEDDINGS = {"clip_image", "clip_text"}
 

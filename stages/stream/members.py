@@ -58,10 +58,11 @@ class ShardIndex:
     @staticmethod
     def of_build(table: pa.Table) -> "ShardIndex":
         """From rows of `schemas.ledger.ShardEntry`."""
-        names = {IMAGE: "image", "json": "json", "txt": "txt"}
+        names = {IMAGE: "image", "json": "json", "txt": "txt", "masks.json": "masks"}
         places = {
-            member: Places(_ints(table[f"{column}_offset"]), _ints(table[f"{column}_size"]))
+            member: Places(*(_ints(pc.fill_null(table[f"{column}_{what}"], -1)) for what in ("offset", "size")))
             for member, column in names.items()
+            if f"{column}_offset" in table.column_names  # builds of before had no masks
         }
         return ShardIndex(_names(table["sample_id"]), places)
 

@@ -23,8 +23,10 @@ from pipelines.stats import stats
 from pipelines.verify import verify
 from schemas.errors import WrongRequest
 from schemas.mask import Rle
+from schemas.stream import SourceConfig, StreamConfig
 from stages.masks.rle import decode
 from stages.store import Store
+from stages.stream.batches import BatchReader
 from stages.views import open_views
 from tests.conftest import RECIPE, Cli, Web, sets
 from tests.pipelines.test_kill import NO_CLIP, result
@@ -108,6 +110,14 @@ def test_a_shard_has_the_masks_that_the_columns_have(masked: Path) -> None:
             seen += bool(masks)
     assert seen > 20
     assert verify(store).ok
+
+
+def test_a_stream_gives_the_masks_where_they_are_asked_for(masked: Path) -> None:
+    sources = [SourceConfig(path=str(masked))]
+    reader = BatchReader(StreamConfig(sources=sources, members=["image", "masks.json"], batch=16))
+    counts = dict(rows(Store(str(masked)), "SELECT sample_id, mask_count FROM segmented WHERE masks IS NOT NULL"))
+    seen = {i: json.loads(bytes(m)) for b in reader for i, m in zip(b.sample_id, b.members["masks.json"], strict=True)}
+    assert {i: len(masks) for i, masks in seen.items()} == counts
 
 
 def test_a_changed_mask_in_a_shard_is_found(folder: Path) -> None:
