@@ -1,8 +1,13 @@
 """A label for each mask, and how well the best of them fits the caption: CLIP over the masks' crops.
 
 A crop is a square around the mask in which everything outside of the mask has one colour, as OVSeg gives its masks to
-CLIP (arXiv:2210.04150, section 3.2). That colour is the mean of what lies around the mask, so that the thing
-stands out as it did. How much room it has (`MARGIN`) was measured with the small CLIP of the sample web; see there.
+CLIP (arXiv:2210.04150). That colour is the mean of CLIP's training pictures, which its normalisation turns to zeros.
+
+Measured with the small CLIP of the sample web, 100 labels to choose from, GrabCut masks of 498 objects: right are all
+with a margin of 1 and this colour, middle grey, or the mean of the surroundings; 96 % with the surroundings blurred. Of
+195 other objects: 100 % so, 56 % with the surroundings as they are; and with this colour and a margin of 0.5, 0.25 and
+0: 83 %, 32 % and 10 %. The margin is that model's, which was never shown a thing that fills its picture; others know
+larger things; `CropJudge` takes another.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,8 +26,8 @@ MARGIN = 1.0
 """Room on each side of the mask, as a share of its longer side."""
 _SIDE = 512
 """Pixels to which a larger crop is averaged down: no CLIP sees more."""
-_SAMPLED = 256
-"""Pixels across at least that a mean colour is taken of; not all, where there are twice as many."""
+_OUTSIDE = np.array((123, 117, 104), np.uint8)
+"""open_clip's OPENAI_DATASET_MEAN × 255."""
 
 Label = tuple[str | None, float | None]
 """The label and its cosine; both None where nothing fits, or nobody judged."""
@@ -110,31 +115,17 @@ def crop(picture: np.ndarray, one: Found, margin: float = MARGIN) -> np.ndarray:
     import cv2
 
     x, y, w, h = one.box
-    around = _around(picture, one, margin)
-    thing = np.where(one.pixels[..., None], picture[y : y + h, x : x + w], around)
+    thing = np.where(one.pixels[..., None], picture[y : y + h, x : x + w], _OUTSIDE)
     most = _SIDE / (1 + 2 * margin)
     if (scale := most / max(w, h)) < 1:
         w, h = max(1, round(w * scale)), max(1, round(h * scale))
         thing = cv2.resize(thing, (w, h), interpolation=cv2.INTER_AREA)
     side = round(max(w, h) * (1 + 2 * margin))
     square = np.empty((side, side, 3), np.uint8)
-    square[:] = around
+    square[:] = _OUTSIDE
     top, left = (side - h) // 2, (side - w) // 2
     square[top : top + h, left : left + w] = thing
     return square
-
-
-def _around(picture: np.ndarray, one: Found, margin: float) -> np.ndarray:
-    """Mean colour of what lies around a mask, uint8 (3,); middle grey where the mask is all there is."""
-    x, y, w, h = one.box
-    room = int(np.ceil(max(w, h) * margin))
-    top, left = max(0, y - room), max(0, x - room)
-    window = picture[top : y + h + room, left : x + w + room]
-    outside = np.ones(window.shape[:2], np.bool_)
-    outside[y - top : y - top + h, x - left : x - left + w] = ~one.pixels
-    step = max(1, max(outside.shape) // _SAMPLED)
-    rest = window[::step, ::step][outside[::step, ::step]]
-    return rest.mean(0).round().astype(np.uint8) if len(rest) else np.full(3, 128, np.uint8)
 
 
 def _prompt(label: str) -> str:

@@ -91,10 +91,10 @@ def _offered(text: str) -> tuple[str, ...]:
 
 
 def _english(words: Sequence[str]) -> bool:
-    """Whether any word of it is English grammar's, or it is too short to need one: `red circle`."""
+    """Whether any word of it is English's own, or it is too short to need one: `red circle`."""
     own = [word for word in words if _WORD.fullmatch(word)]
     return (len(own) <= _LONGEST and all(word.isascii() for word in own)) or any(
-        word in _CLOSED or number(word) is not None for word in own
+        word in _CLOSED or word in _MEASURES or word in _OWN_COLOURS or number(word) is not None for word in own
     )
 
 
@@ -160,5 +160,6 @@ def singular(noun: str) -> str:
     return noun[:-1] if plural(noun[:-1]) == noun else noun
 
 
+_OWN_COLOURS = COLOURS - _listed("orange turquoise violet cyan magenta beige")
 _CLOSED = _GRAMMAR | closed.FUNCTION | closed.PAST | closed.SEEING
 _SINGULAR = {many: one for one, many in IRREGULAR.items()}

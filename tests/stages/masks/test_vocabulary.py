@@ -19,6 +19,8 @@ from stages.masks.vocabulary import MOST, labels_in, singular
         ("knives, forks and people's plates | stock photo", ("knife", "fork", "person", "plate")),
         ("IMG_1234: red circle", ("red circle", "circle")),
         ("My daughter painted two plus signs yesterday.", ("daughter", "plus sign", "sign", "plus")),
+        ("4 green rhombuses #shapes #art #design", ("green rhombus", "rhombus", "shape")),
+        ("free clipart 3 violet triangles", ("violet triangle", "triangle")),
         ("red", ()),
         ("", ()),
     ],
