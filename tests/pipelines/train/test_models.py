@@ -257,3 +257,38 @@ def test_tiles_are_the_picture_and_the_first_is_its_thumbnail(tiled: dict[str, B
         torch.testing.assert_close(back[i + 1], expected, rtol=0, atol=1)
         y, x = 7 + 14 * (i // 2), 7 + 14 * (i % 2)
         torch.testing.assert_close(back[0][:, y, x], expected[:, 0, 0], rtol=0, atol=3)
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize("family", ["llava", "llava_next"])
+def test_two_samples_in_one_row_learn_as_two(
+    builder: Callable[..., Built], shelf: Path, family: str, attention: Any
+) -> None:
+    """Packed with positions that start again and a mask of blocks: the same loss and the same gradients."""
+    language = LanguageConfig(model=str(shelf / "llama"), attention=attention)
+    built = freeze(builder(family=family, language_config=language), FreezeConfig())
+    texts, pictures = ["what is <image> ?", "<image> a red ball : yes"], [picture(), picture(20, 90, 1)]
+    ids = []
+    for text, shown in zip(texts, pictures, strict=True):
+        inputs = built.processor(images=shown, text=text, return_tensors="pt")
+        ids.append(inputs["input_ids"])
+        (built.model(**inputs, labels=inputs["input_ids"]).loss * (inputs["input_ids"].shape[1] - 1)).backward()
+    apart = [p.grad.clone() for p in built.projector.parameters() if p.grad is not None]
+    built.model.zero_grad()
+    lengths = [row.shape[1] for row in ids]
+    block = torch.block_diag(*(torch.ones(n, n) for n in lengths)).tril()
+    mask = torch.zeros(block.shape).masked_fill(block == 0, torch.finfo(torch.float32).min)
+    labels = torch.cat(ids, 1)
+    labels[0, lengths[0]] = -100  # the second sample's first token is not the first sample's to foretell
+    loss = built.model(
+        input_ids=torch.cat(ids, 1),
+        position_ids=torch.cat([torch.arange(n) for n in lengths])[None],
+        attention_mask=mask[None, None],
+        labels=labels,
+        **built.pictures([[shown] for shown in pictures]),
+    ).loss
+    (loss * (sum(lengths) - 2)).backward()
+    together = [p.grad for p in built.projector.parameters()]
+    assert len(apart) == len(together) == 4
+    for one, other in zip(apart, together, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
