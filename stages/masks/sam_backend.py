@@ -38,6 +38,7 @@ class SamBackend:
         models.check(self.sam.model, config.prompt)
         self._loaded: _Loaded | None = None
         self._kept: Embeddings | None = None
+        self._identity: dict[str, Any] | None = None
 
     def open(self) -> None:
         """Load the model; from the hub, where it is not in the local cache yet."""
@@ -46,7 +47,8 @@ class SamBackend:
             models.check(self.sam.model, self.config.prompt)
             self._loaded = _Loaded(self.config, self.device, self.precision)
             if self.sam.embeddings is not None:
-                self._kept = Embeddings(Path(self.sam.embeddings), self._loaded.model, self.identity())
+                made_by = {**self.identity(), "threads": self.sam.threads}
+                self._kept = Embeddings(Path(self.sam.embeddings), self._loaded.model, made_by)
 
     def close(self) -> None:
         if self._loaded is not None:
@@ -55,7 +57,9 @@ class SamBackend:
 
     def fetch_weights(self) -> None:
         """Bring a model of the hub into the local cache, so that `identity` can hash it."""
-        models.fetch(self.sam.model)
+        if models.folder(self.sam.model) is None:
+            models.fetch(self.sam.model)
+            self._identity = None
 
     @property
     def encoded_pictures(self) -> int:
@@ -67,15 +71,17 @@ class SamBackend:
 
         And whether pictures are embedded one at a time, as they are where embeddings are kept: that decides last bits.
         """
-        models.check(self.sam.model, self.config.prompt)
-        return {
-            "backend": "sam",
-            "model": models.describe(self.sam.model),
-            "device": self.device,
-            "precision": self.precision,
-            "libraries": models.libraries(),
-            "embedded_alone": self.sam.embeddings is not None,
-        }
+        if self._identity is None:
+            models.check(self.sam.model, self.config.prompt)
+            self._identity = {
+                "backend": "sam",
+                "model": models.describe(self.sam.model),
+                "device": self.device,
+                "precision": self.precision,
+                "libraries": models.libraries(),
+                "embedded_alone": self.sam.embeddings is not None,
+            }
+        return self._identity
 
     def find(self, pictures: Sequence[np.ndarray], prompts: Sequence[Prompts]) -> list[list[Found]]:
         """The masks of each picture; none for one too thin for the model (`Sam.fits`)."""
@@ -129,12 +135,12 @@ class _Loaded:
             if not torch.cuda.is_available():
                 raise WrongRequest("masks.sam was planned for a GPU and torch finds none", "set masks.sam.device: cpu")
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what deterministic cuBLAS asks for
+        self.device = device
+        self.model = models.load(config.sam.model, config.prompt, device, precision)
         self._before = (torch.get_num_threads(), torch.are_deterministic_algorithms_enabled())
         torch.set_num_threads(config.sam.threads)
         torch.use_deterministic_algorithms(True, warn_only=True)
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
-        self.device = device
-        self.model = models.load(config.sam.model, config.prompt, device, precision)
 
     def release(self) -> None:
         import torch

@@ -1,8 +1,5 @@
 """SamBackend: every family gives what plain transformers gives, however prompts and pictures are batched."""
 
-import json
-import pickle
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,15 +10,17 @@ import pytest
 
 from pipelines.sample_web.render import render
 from pipelines.sample_web.scenes import make_scene
-from schemas.errors import WrongRequest
 from schemas.mask import Prompt
-from schemas.masks_config import EverythingConfig, MasksConfig, SamConfig
-from stages.masks.backend import Found, Prompts
+from schemas.masks_config import EverythingConfig
+from stages.masks.backend import Prompts
 from stages.masks.passes import passes
-from stages.masks.sam import Sam
+from stages.masks.prompted import prompted
+from stages.masks.sam import Sam, Sam2
 from stages.masks.sam_backend import SamBackend
 from tests.stages.masks.tiny_sam import (
     SIDE,
+    backend,
+    same,
     saved,
     tiny_hq,
     tiny_processor,
@@ -40,11 +39,6 @@ POINTS = ((10.0, 12.0), (33.5, 20.25), (48.0, 44.0))
 class Family:
     folder: Path
     classes: tuple[str, str]
-
-
-def backend(folder: Path, prompt: Prompt = Prompt.box, **everything: Any) -> SamBackend:
-    sam = SamConfig(model=str(folder), precision="fp32", device="cpu", pictures_per_pass=2)
-    return SamBackend(MasksConfig(backend="sam", prompt=prompt, sam=sam, everything=EverythingConfig(**everything)))
 
 
 @pytest.fixture(scope="module")
@@ -93,17 +87,6 @@ def transformers_says(family: Family, rgb: np.ndarray, **prompts: Any) -> tuple[
     sizes = [inputs[name] for name in ("original_sizes", "reshaped_input_sizes") if name in inputs]
     (masks,) = processor.post_process_masks(said.pred_masks, *sizes)
     return masks[0].numpy(), said.iou_scores[0, 0].numpy()
-
-
-def same(ours: list[Found], others: list[Found]) -> bool:
-    """Equal but for the last bits of the scores."""
-    return len(ours) == len(others) and all(
-        a.box == b.box
-        and np.array_equal(a.pixels, b.pixels)
-        and a.predicted_iou == pytest.approx(b.predicted_iou, rel=1e-4, abs=1e-6)
-        and (a.prompt_index, a.point, a.best) == (b.prompt_index, b.point, b.best)
-        for a, b in zip(ours, others, strict=True)
-    )
 
 
 @pytest.mark.parametrize("kind", [Prompt.box, Prompt.point])
@@ -186,6 +169,7 @@ def test_everything_mode_asks_sam2_where_its_processor_would(pictures: list[np.n
 
     rgb = pictures[0]
     sam = load(str(family.folder), Prompt.point, "cpu", "fp32")
+    assert isinstance(sam, Sam2)
     theirs = Sam2Processor.from_pretrained(family.folder)(
         images=rgb, input_points=[[[[90.0, 50.0]]]], return_tensors="pt"
     )
@@ -199,26 +183,21 @@ def test_everything_mode_asks_sam2_where_its_processor_would(pictures: list[np.n
     assert seen[0][0, 0, 0].tolist() == pytest.approx([90 / 100 * SIDE, 50 / 60 * SIDE])
 
 
-def test_if_the_best_mask_is_empty_the_next_one_is_best(sam_folder: Path, pictures: list[np.ndarray]) -> None:
+def test_if_the_best_mask_is_empty_the_next_one_is_best(pictures: list[np.ndarray]) -> None:
     import torch
 
-    from stages.masks.models import load
-
-    sam = load(str(sam_folder), Prompt.point, "cpu", "fp32")
-    rgb = pictures[0]
+    sam = Sam(tiny_sam(1), tiny_processor())
+    embedded = sam.embed(pictures[:1])
     moved = 0
     for number in range(12):
         point = (8.0 * number + 2, 30.0)
-        logits, iou = sam.ask(sam.embed([rgb]), "point", torch.tensor([[point]], dtype=torch.float64))
+        logits, iou = sam.ask(embedded, "point", torch.tensor([[point]], dtype=torch.float64))
         tops = sam.upscaled(logits[0, 0], (60, 100)).amax((1, 2))
-        best = int(iou[0, 0].argmax())
-        if tops[best] >= tops.max():
+        limit = float(tops[iou[0, 0].argmax()])
+        if limit >= tops.max():
             continue
-        finder = backend(sam_folder, Prompt.point, threshold=float(tops[best]))
-        finder.open()
-        (found,) = finder.find([rgb], [Prompts(points=(point,))])
-        finder.close()
-        left = [value for value, top in zip(iou[0, 0].tolist(), tops.tolist(), strict=True) if top > float(tops[best])]
+        (found,) = prompted(sam, embedded, "point", [[point]], EverythingConfig(threshold=limit))
+        left = [value for value, top in zip(iou[0, 0].tolist(), tops.tolist(), strict=True) if top > limit]
         assert [f.predicted_iou for f in found] == pytest.approx(left, rel=1e-5)
         assert [f.predicted_iou for f in found if f.best] == pytest.approx([max(left)], rel=1e-5)
         moved += 1
@@ -293,120 +272,6 @@ def test_wrong_pictures_are_refused(sam_folder: Path) -> None:
             finder.find([wrong], [Prompts()])
     with pytest.raises(ValueError, match="1 pictures and 2 prompts"):
         finder.find([np.zeros((4, 4, 3), np.uint8)], [Prompts(), Prompts()])
-
-
-def test_it_pickles_before_open_and_after_close(sam_folder: Path, pictures: list[np.ndarray]) -> None:
-    asked = [Prompts(boxes=BOXES)]
-    first = pickle.loads(pickle.dumps(backend(sam_folder)))
-    with pytest.raises(RuntimeError, match="not open"):
-        first.find(pictures[:1], asked)
-    first.open()
-    found = first.find(pictures[:1], asked)
-    first.close()
-    first.close()
-    second = pickle.loads(pickle.dumps(first))
-    second.open()
-    second.open()
-    again = second.find(pictures[:1], asked)
-    second.close()
-    assert same(found[0], again[0])
-
-
-def test_threads_are_put_back(sam_folder: Path) -> None:
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
-        finder = backend(sam_folder)
-        finder.open()
-        assert torch.get_num_threads() == 1
-        finder.close()
-        assert torch.get_num_threads() == 2
-    finally:
-        torch.set_num_threads(before)
-
-
-def test_identity_is_of_the_files_and_not_of_their_place(sam_folder: Path, tmp_path: Path) -> None:
-    copy = tmp_path / "copy"
-    shutil.copytree(sam_folder, copy)
-    (copy / "README.md").write_text("a card")
-    mine = backend(sam_folder).identity()
-    assert mine == backend(copy).identity()
-    assert str(sam_folder) not in json.dumps(mine)
-    assert mine["model"]["model_type"] == "sam"
-    assert set(mine["model"]["files"]) >= {"config.json", "model.safetensors"}
-    saved(copy, tiny_sam(2), tiny_processor())
-    other = backend(copy).identity()
-    assert other["model"]["files"]["model.safetensors"] != mine["model"]["files"]["model.safetensors"]
-
-
-def test_an_image_processor_alone_is_enough(sam_folder: Path, tmp_path: Path, pictures: list[np.ndarray]) -> None:
-    """What some checkpoints have: preprocessor_config.json, of the image processor."""
-    found = []
-    for folder in (sam_folder, saved(tmp_path, tiny_sam(1), tiny_processor())):
-        finder = backend(folder)
-        finder.open()
-        found += finder.find(pictures[:1], [Prompts(boxes=BOXES)])
-        finder.close()
-    assert same(found[0], found[1])
-
-
-def _edit(folder: Path, **settings: Any) -> None:
-    path = folder / "config.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **settings}))
-
-
-def _without_decoder(folder: Path) -> None:
-    from safetensors.torch import load_file, save_file
-
-    weights = load_file(folder / "model.safetensors")
-    save_file(
-        {k: v for k, v in weights.items() if "iou_prediction_head" not in k},
-        folder / "model.safetensors",
-        {"format": "pt"},
-    )
-
-
-def _cut(folder: Path) -> None:
-    path = folder / "model.safetensors"
-    path.write_bytes(path.read_bytes()[:-100])
-
-
-def _larger(folder: Path) -> None:
-    from transformers import SamImageProcessor, SamProcessor
-
-    SamProcessor(SamImageProcessor()).save_pretrained(folder)
-
-
-WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
-    "another model": (lambda f: _edit(f, model_type="llava"), "is a 'llava', no SAM; name one of sam, sam2"),
-    "no model_type": (lambda f: (f / "config.json").write_text("{}"), "has no model_type"),
-    "no JSON": (lambda f: (f / "config.json").write_text("{"), "is not JSON"),
-    "no config": (lambda f: (f / "config.json").unlink(), "config.json is missing"),
-    "no weights": (lambda f: (f / "model.safetensors").unlink(), "has no weights"),
-    "no folder": (shutil.rmtree, "there is no such folder"),
-    "words alone": (lambda f: _edit(f, model_type="sam3"), "takes words alone"),
-    "weights missing": (_without_decoder, "lacks .* of its weights, such as mask_decoder.iou_prediction_head"),
-    "weights cut": (_cut, "cannot be loaded"),
-    "no processor": (lambda f: (f / "processor_config.json").unlink(), "cannot be loaded"),
-    "another side": (_larger, "makes pictures of 1024 pixels, the model takes 64"),
-}
-
-
-@pytest.mark.parametrize("what", list(WRONG))
-def test_a_wrong_model_is_named(what: str, sam_folder: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "model"
-    shutil.copytree(sam_folder, folder)
-    spoil, message = WRONG[what]
-    spoil(folder)
-    with pytest.raises(WrongRequest, match=message):
-        backend(folder).open()
-
-
-def test_words_need_sam3(sam_folder: Path) -> None:
-    with pytest.raises(WrongRequest, match="takes no words"):
-        backend(sam_folder, Prompt.text)
 
 
 def test_half_precision_keeps_coordinates_and_scores(pictures: list[np.ndarray]) -> None:

@@ -3,6 +3,14 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pytest
+
+from schemas.mask import Prompt
+from schemas.masks_config import EverythingConfig, MasksConfig, SamConfig
+from stages.masks.backend import Found
+from stages.masks.sam_backend import SamBackend
+
 SIDE = 64
 
 
@@ -166,3 +174,21 @@ def saved(folder: Path, model: Any, processor: Any) -> Path:
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
     return folder
+
+
+def backend(folder: Path, prompt: Prompt = Prompt.box, embeddings: Path | None = None, **everything: Any) -> SamBackend:
+    """Not open; float32 on the CPU, two pictures a pass."""
+    kept = None if embeddings is None else str(embeddings)
+    sam = SamConfig(model=str(folder), precision="fp32", device="cpu", pictures_per_pass=2, embeddings=kept)
+    return SamBackend(MasksConfig(backend="sam", prompt=prompt, sam=sam, everything=EverythingConfig(**everything)))
+
+
+def same(ours: list[Found], others: list[Found]) -> bool:
+    """Equal but for the last bits of the scores."""
+    return len(ours) == len(others) and all(
+        a.box == b.box
+        and np.array_equal(a.pixels, b.pixels)
+        and a.predicted_iou == pytest.approx(b.predicted_iou, rel=1e-4, abs=1e-6)
+        and (a.prompt_index, a.point, a.best) == (b.prompt_index, b.point, b.best)
+        for a, b in zip(ours, others, strict=True)
+    )
