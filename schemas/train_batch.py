@@ -123,6 +123,9 @@ class TrainReason(StrEnum):
     """The tokens with a label do not decode to the answers and their ends."""
     control_token = "control_token"
     """Words of a turn became a control token, and could not be kept from it."""
+    pictures_cut = "pictures_cut"
+    """Some of its pictures do not fit into `max_length`, and without them the model would see the others otherwise
+    (LLaVA-OneVision has tiles for a picture that is alone)."""
     no_label = "no_label"
     """Nothing is left to learn once the conversation is cut to `max_length`."""
 

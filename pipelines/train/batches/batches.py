@@ -143,11 +143,12 @@ class Batches:
 
     def _decoded(
         self, rows: list[list[Example]], rejected: list[TrainRejection], filler: bool
-    ) -> tuple[list[list[Example]], list[Any]]:
-        """Rows without the examples whose pictures do not decode, and the pictures of the others in order."""
+    ) -> tuple[list[list[Example]], list[list[Any]]]:
+        """Rows without the examples whose pictures do not decode, and the pictures of each of the others that has any,
+        in order."""
         encoded = [picture for row in rows for example in row for picture in example.pictures]
         found = iter(self.pixels.decode(encoded) if encoded else [])
-        out, pictures = list[list[Example]](), list[Any]()
+        out, pictures = list[list[Example]](), list[list[Any]]()
         for row in rows:
             kept: list[Example] = []
             for example in row:
@@ -155,7 +156,7 @@ class Batches:
                 bad = next((why for why in mine if isinstance(why, str)), None)
                 if bad is None:
                     kept.append(example)
-                    pictures += mine
+                    pictures += [mine] if mine else []
                 elif not filler:
                     rejected.append(example.talk.rejected(TrainReason.bad_picture, bad))
                     self.ledger.reject(rejected[-1], undone=True)

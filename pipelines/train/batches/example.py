@@ -65,7 +65,7 @@ class Encoder:
         """The example, or why there is none."""
         try:
             encoded = self.tokens.encode(self.template.fill(talk.turns))
-            lengths = [self.pixels.tokens(picture) for picture in talk.pictures]
+            lengths = self.pixels.tokens(talk.pictures)
         except (Mismatch, WrongLabels, ControlToken, Undecodable) as error:
             reason = next(reason for kind, reason in _REASONS.items() if isinstance(error, kind))
             return talk.rejected(reason, str(error))
@@ -74,9 +74,12 @@ class Encoder:
             return talk.rejected(TrainReason.placeholder_count, f"{found} image tokens, {len(lengths)} pictures")
         whole, runs = expanded(encoded, self.tokens.image_id, lengths)
         kept, left = truncated(whole, runs, self.config.max_length)
-        example = Example(talk, kept.ids, kept.labels, left, talk.pictures[: len(left)], len(whole.ids) - len(kept.ids))
+        pictures = talk.pictures[: len(left)]
+        example = Example(talk, kept.ids, kept.labels, left, pictures, len(whole.ids) - len(kept.ids))
         if not example.label_tokens:
             return talk.rejected(TrainReason.no_label, f"{len(whole.ids)} tokens, max_length {self.config.max_length}")
+        if len(left) < len(runs) and self.pixels.tokens(pictures) != lengths[: len(left)]:
+            return talk.rejected(TrainReason.pictures_cut, f"{len(runs)} pictures, {len(left)} fit")
         return example
 
     def identity(self) -> dict[str, Any]:

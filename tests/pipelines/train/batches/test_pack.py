@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipelines.train.batches.pack import Bounds, grouped, packed, padded
@@ -49,6 +49,7 @@ _examples = st.lists(st.tuples(st.integers(1, 60), st.integers(0, 3)), min_size=
 
 
 @pytest.mark.parametrize("choose", [packed, grouped, padded])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     examples=_examples,
     most=st.integers(60, 200),

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipelines.train.batches.encode import IGNORED
@@ -53,7 +53,7 @@ def keys(found: list[tuple[Unit, dict[str, Any]]]) -> list[list[list[tuple[int, 
     return [[[example.key for example in row] for row in unit.rows] for unit, _ in found]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     said=_samples,
     arrange=st.sampled_from(Arrange),
