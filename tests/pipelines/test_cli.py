@@ -47,7 +47,11 @@ def test_wrong_request(
 ) -> None:
     args, named = WRONG[case]
     base = ["build", str(RECIPE), "--out", str(tmp_path / "b"), "--engine", "local", *sets(web.settings)]
-    clip = [] if "clip" in " ".join(args) else ["--set", "measure.clip=null", "--set", "select.best=[]"]
+    clip = (
+        []
+        if "clip" in " ".join(args)
+        else ["--set", "masks=null", "--set", "measure.clip=null", "--set", "select.best=[]"]
+    )
     clip += [] if "rules" in " ".join(args) or "clip" in " ".join(args) else ["--set", "select.rules=[]"]
     assert pairmill(*base, *clip, *args, monkeypatch=monkeypatch) == 2
     said = capsys.readouterr().err
@@ -108,7 +112,16 @@ def test_help_loads_nothing_heavy(args: list[str]) -> None:
 
 def test_finished_build_answers(web: Web, cli: Cli, tmp_path: Path) -> None:
     out = str(tmp_path / "b")
-    rules = ["--set", "measure.clip=null", "--set", "select.best=[]", "--set", RULES.format("width >= 64")]
+    rules = [
+        "--set",
+        "masks=null",
+        "--set",
+        "measure.clip=null",
+        "--set",
+        "select.best=[]",
+        "--set",
+        RULES.format("width >= 64"),
+    ]
     assert json.loads(
         cli("build", str(RECIPE), "--out", out, "--engine", "local", "--json", *sets(web.settings), *rules)
     ) == {"build": out}

@@ -43,12 +43,13 @@ console()
 
 
 def arguments(web: Web, out: Path, engine: str = "local") -> list[str]:
-    """Without CLIP: loading it costs more than the rest of this build."""
+    """Without CLIP and SAM: loading them costs more than the rest of this build."""
     return ["build", str(RECIPE), "--out", str(out), "--engine", engine, "--json", *sets([*web.settings, *NO_CLIP])]
 
 
 NO_CLIP = [
     "measure.clip=null",
+    "masks=null",
     "select.rules=[{reason: too_small, keep: 'least(width, height) > 63'}, {reason: long, keep: 'caption_words < 30'}]",
     "select.best=['width * height desc']",
 ]
