@@ -62,7 +62,9 @@ def theirs(generate: Any, rgb: np.ndarray, config: EverythingConfig) -> dict[str
 def same(ours: Sequence[Found], others: Sequence[Found]) -> bool:
     """Equal but for the last bits of the scores."""
     return len(ours) == len(others) and all(
-        a.box == b.box and np.array_equal(a.pixels, b.pixels) and a.predicted_iou == pytest.approx(b.predicted_iou, rel=1e-5)
+        a.box == b.box
+        and np.array_equal(a.pixels, b.pixels)
+        and a.predicted_iou == pytest.approx(b.predicted_iou, rel=1e-5)
         for a, b in zip(ours, others, strict=True)
     )
 
