@@ -21,7 +21,7 @@ from stages.masks.asked import Asked, ask
 from stages.masks.backend import Backend, Found
 from stages.masks.backends import make_backend
 from stages.masks.facts import facts
-from stages.masks.labels import CropJudge
+from stages.masks.labels import MARGIN, CropJudge
 from stages.masks.rle import encode
 from stages.measure.clip import ClipMeasure
 from stages.measure.decode import MAX_PIXELS, Undecodable, decode, libraries
@@ -57,7 +57,8 @@ class FindMasks(LateStage):
         if clip is None and (config.labels is not None or config.clip):
             raise WrongRequest("masks.labels and masks.clip need measure.clip", "add measure.clip to the recipe")
         judged = clip is not None and (config.labels is not None or config.clip)
-        self._judge = CropJudge(clip, config.labels, config.clip) if clip is not None and judged else None
+        margin = config.labels.margin if config.labels else MARGIN
+        self._judge = CropJudge(clip, config.labels, config.clip, margin) if clip is not None and judged else None
         self._backend: Backend = make_backend(config)
         cuda = config.sam is not None and config.backend == "sam" and _device(config) == "cuda"
         self.resources = Resources(cpus=config.sam.threads if config.sam else 1.0, gpus=1.0 if cuda else 0.0)
