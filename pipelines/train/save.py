@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pipelines.train.llava_projector import read_llava
 from pipelines.train.models import Built
 from pipelines.train.projectors.base import Projector
 from schemas.errors import WrongData, WrongRequest
@@ -56,11 +57,21 @@ def save_projector(built: Built, folder: Path) -> None:
 
 
 def load_projector(built: Built, folder: Path) -> None:
-    """Put a saved projector's values into the model's. Raises WrongRequest where it was made for another model, and
-    WrongData where the file is torn or does not hold what its card says."""
+    """Put a saved projector's values into the model's: a folder of ours, or LLaVA's file mm_projector.bin.
+
+    Raises WrongRequest where it was made for another model, and WrongData where the file is torn or does not hold what
+    its card says.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    if folder.suffix == ".bin":
+        found = read_llava(folder)
+        wrong = _mismatch(found, _projector_state(built.core))
+        if wrong:
+            raise WrongRequest(f"the projector {folder} was made for another model ({wrong})", _REMEDY)
+        put(built.core, found, folder)
+        return
     saved, here = read_card(folder), _card(built)
     other = [
         f"{name}: {getattr(saved, name)} in the file and {getattr(here, name)} in the model"
@@ -84,15 +95,21 @@ def put(core: Any, found: dict[str, Any], folder: Path) -> None:
     import torch
 
     here = _projector_state(core)
-    wrong = sorted(set(found) ^ set(here)) or [n for n in here if found[n].shape != here[n].shape]
+    wrong = _mismatch(found, here)
     if wrong:
-        shapes = [tuple(state[wrong[0]].shape) if wrong[0] in state else "nothing" for state in (found, here)]
-        raise WrongData(
-            f"{folder / WEIGHTS}: {wrong[0]} is {shapes[0]} and should be {shapes[1]}", "save the projector again"
-        )
+        raise WrongData(f"{folder / WEIGHTS}: {wrong}", "save the projector again")
     with torch.no_grad():
         for name, tensor in here.items():
             tensor.copy_(found[name])
+
+
+def _mismatch(found: dict[str, Any], here: dict[str, Any]) -> str | None:
+    """The first tensor that is there or here alone, or has another shape."""
+    wrong = sorted(set(found) ^ set(here)) or [n for n in here if found[n].shape != here[n].shape]
+    if not wrong:
+        return None
+    was, should = (tuple(state[wrong[0]].shape) if wrong[0] in state else "nothing" for state in (found, here))
+    return f"{wrong[0]} is {was} and should be {should}"
 
 
 def read_card(folder: Path) -> ProjectorCard:

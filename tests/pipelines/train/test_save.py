@@ -93,7 +93,9 @@ def test_stock_transformers_generates(builder: Callable[..., Built], tmp_path: P
     assert said.shape[1] == inputs["input_ids"].shape[1] + 4
 
 
-@pytest.mark.parametrize(("kind", "language"), zip(EXTRA, ["llama", "tied", "llama", "tied", "llama"], strict=True))
+@pytest.mark.parametrize(
+    ("kind", "language"), list(zip(EXTRA, ["llama", "tied", "llama", "tied", "llama"], strict=True))
+)
 def test_extra_projectors_come_back_from_parts(
     builder: Callable[..., Built], tmp_path: Path, kind: str, language: str
 ) -> None:
@@ -173,6 +175,40 @@ def test_a_projectors_card_that_lies_about_its_shapes(builder: Callable[..., Bui
     save_file({"linear_1.weight": tensors["linear_1.weight"]}, tmp_path / "p" / "projector.safetensors")
     with pytest.raises(WrongData, match=r"linear_1.bias is nothing and should be \(24,\)"):
         load_projector(built, tmp_path / "p")
+
+
+@pytest.mark.parametrize("family", ["llava", "llava_next"])
+def test_llavas_own_projector_file(builder: Callable[..., Built], tmp_path: Path, family: str) -> None:
+    one, other = builder(family=family), builder(family=family, seed=1)
+    theirs = {"linear_1": "0", "linear_2": "2"}
+    state = {
+        f"model.mm_projector.{theirs[name]}.{end}": getattr(one.projector.get_submodule(name), end).detach()
+        for name in theirs
+        for end in ("weight", "bias")
+    }
+    if family == "llava_next":
+        state["model.image_newline"] = one.core.model.image_newline.detach()
+    torch.save(state, tmp_path / "mm_projector.bin")
+    load_projector(other, tmp_path / "mm_projector.bin")
+    inputs = asked(one.processor)
+    assert torch.equal(logits(one.model, inputs), logits(other.model, inputs))
+    with pytest.raises(WrongRequest, match=r"mm_projector.bin was made for another model \(.* should be "):
+        load_projector(builder(projector=MlpConfig(depth=3)), tmp_path / "mm_projector.bin")
+
+
+def test_files_that_are_no_projector_of_llavas(builder: Callable[..., Built], tmp_path: Path) -> None:
+    built, file = builder(), tmp_path / "mm_projector.bin"
+    with pytest.raises(WrongRequest, match="there is no projector"):
+        load_projector(built, file)
+    torch.save({"lm_head.weight": torch.zeros(1)}, file)
+    with pytest.raises(WrongData, match=r"holds lm_head\.weight, which is no part of a projector"):
+        load_projector(built, file)
+    torch.save(Path("/"), file)  # an object that only running its constructor can make
+    with pytest.raises(WrongData, match="cannot be read"):
+        load_projector(built, file)
+    file.write_bytes(b"not a file of torch")
+    with pytest.raises(WrongData, match="cannot be read"):
+        load_projector(built, file)
 
 
 def test_torn_projectors(builder: Callable[..., Built], tmp_path: Path) -> None:
