@@ -51,18 +51,23 @@ class Batches:
         bad_picture, which only the rank with the picture sees."""
         self.trailing: list[TrainRejection] = []
         """Once the stream has ended: rejections after the last batch."""
-        self._state: dict[str, Any] | None = None
+        self._after: dict[str, Any] = {"position": 0, "held": [], "ledger": self.ledger.state_dict()}
 
     def __iter__(self) -> Iterator[Batch]:
         with closing(prefetched(self._batches(), self.config.ahead)) as batches:
             for batch in batches:
-                self._state = batch.state
+                self._after = batch.after
                 yield batch
 
-    def state_dict(self) -> dict[str, Any]:
-        """The state after the last batch given out: its `state`."""
-        start = {"position": 0, "held": [], "ledger": TrainLedger(self.config).state_dict()}
-        return self._whole(start) if self._state is None else self._state
+    def state_dict(self, after: dict[str, Any] | None = None) -> dict[str, Any]:
+        """JSON: the state after a batch, given its `after`; by default after the last batch given out."""
+        after = self._after if after is None else after
+        return {
+            "format": FORMAT,
+            "identity": self._identity(),
+            "units": after,
+            "stream": self.stream.state_dict(after["position"]),
+        }
 
     def load_state_dict(self, state: dict[str, Any], allow_changed: bool = False) -> None:
         """Go on after the batch whose state it is. Raises WrongRequest or WrongData where template, tokenizer, config
@@ -76,7 +81,7 @@ class Batches:
                 "go back to what it was, or start anew",
             )
         self.stream.load_state_dict(state["stream"], allow_changed)
-        self._state = state
+        self._after = state["units"]
 
     # ------------------------------------------------------------------ the run's sequence
 
@@ -85,15 +90,15 @@ class Batches:
         self.ledger, self.trailing = TrainLedger(self.config), []
         find = OtherPictures(self.stream.sources).find
         units = Units(self._encoder, self.ledger, find)
-        at = self.state_dict()["units"]
+        at = self._after
         self.ledger.load_state_dict(at["ledger"])
         begin = units.begin(at["position"], [(p, n) for p, n in at["held"]])
         sequence = units.of(self._samples(begin))
         while step := list(islice(sequence, topology.world)):
-            state = self._whole(state_of(units, self.ledger))
+            after = state_of(units, self.ledger)
             filler = topology.rank >= len(step)
             batch = self._made(step[0] if filler else step[topology.rank], filler)
-            batch.state = state
+            batch.after = after
             yield batch
         self.trailing = units.trailing()
 
@@ -107,14 +112,6 @@ class Batches:
             members = zip(*(read.members[name] for name in _WORDS), strict=True)
             for i, (image, txt, json) in enumerate(members):
                 yield Streamed(read.start + i, read.sample_id[i], of[i], names[of[i]], image, json, txt)
-
-    def _whole(self, units: dict[str, Any]) -> dict[str, Any]:
-        return {
-            "format": FORMAT,
-            "identity": self._identity(),
-            "units": units,
-            "stream": self.stream.state_dict(units["position"]),
-        }
 
     def _identity(self) -> dict[str, Any]:
         settings = {f"batch.{name}": value for name, value in self.config.decisive().items()}

@@ -72,8 +72,8 @@ class Batch:
     """The stream ended before this rank's turn: the step's first batch once more, nothing of it learnt."""
     rejected: list[Any] = field(default_factory=list)
     """TrainRejections since the batch before; each in one rank's batch alone."""
-    state: dict[str, Any] = field(default_factory=dict)
-    """Where the whole run stands after this batch's step: what a checkpoint keeps."""
+    after: dict[str, Any] = field(default_factory=dict)
+    """Where the whole run stands after this batch's step; `Batches.state_dict` makes a checkpoint's state of it."""
 
     @property
     def sample_ids(self) -> list[str]:

@@ -183,7 +183,7 @@ class _Places:
         self._shard = shard.astype(np.int32)[order]
         self._offset = np.asarray(table["image_offset"], np.int64)[order]
         self._size = np.asarray(table["image_size"], np.int64)[order]
-        digests = [bytes.fromhex(digest) for digest in table["image_sha256"].to_pylist()]
+        digests = [bytes.fromhex(str(digest)) for digest in table["image_sha256"].to_pylist()]
         self._digest = np.frombuffer(b"".join(digests), np.uint8).reshape(-1, 32)[order]
 
     def find(self, sample_id: str) -> int | None:

@@ -79,7 +79,7 @@ def same(a: Batch, b: Batch) -> None:
         assert torch.equal(getattr(a, name), getattr(b, name))
     assert a.pixels.keys() == b.pixels.keys()
     assert all(torch.equal(a.pixels[name], b.pixels[name]) for name in a.pixels)
-    assert (a.segments, a.stats, a.rejected, a.filler, a.state) == (b.segments, b.stats, b.rejected, b.filler, b.state)
+    assert (a.segments, a.stats, a.rejected, a.filler, a.after) == (b.segments, b.stats, b.rejected, b.filler, b.after)
 
 
 # ------------------------------------------------------------------ what is in them
@@ -166,7 +166,7 @@ def test_a_rank_without_a_turn_repeats_the_steps_first_batch_and_learns_nothing(
         assert filler.labels.eq(IGNORED).all()
         assert (filler.stats.examples, filler.stats.label_tokens, filler.segments) == (0, 0, [])
         assert filler.stats.padding == filler.input_ids.numel()
-        assert filler.state == last[0].state
+        assert filler.after == last[0].after
 
 
 # ------------------------------------------------------------------ going on
@@ -174,24 +174,26 @@ def test_a_rank_without_a_turn_repeats_the_steps_first_batch_and_learns_nothing(
 
 @pytest.mark.parametrize("way", WAYS)
 def test_resumed_after_any_batch_it_is_the_same_to_the_bit(build: str, way: str) -> None:
-    whole = list(batches(build, WAYS[way]))
+    run = batches(build, WAYS[way])
+    whole = list(run)
     assert len(whole) > 5
     for done in range(len(whole)):
         again = batches(build, WAYS[way])
-        again.load_state_dict(json.loads(json.dumps(whole[done].state)))
+        again.load_state_dict(json.loads(json.dumps(run.state_dict(whole[done].after))))
         rest = list(again)
         assert len(rest) == len(whole) - done - 1
         for mine, theirs in zip(rest, whole[done + 1 :], strict=True):
             same(mine, theirs)
-    assert again.ledger.state_dict() == whole[-1].state["units"]["ledger"]
+    assert again.ledger.state_dict() == whole[-1].after["ledger"]
 
 
 def test_other_ranks_go_on_where_these_stopped(build: str) -> None:
-    pair = [list(batches(build, WAYS["pack"], rank, 2)) for rank in range(2)]
-    state = pair[0][1].state
-    assert state == pair[1][1].state
+    runs = [batches(build, WAYS["pack"], rank, 2) for rank in range(2)]
+    pair = [list(run) for run in runs]
+    states = [run.state_dict(found[1].after) for run, found in zip(runs, pair, strict=True)]
+    assert states[0] == states[1]
     alone = batches(build, WAYS["pack"])
-    alone.load_state_dict(state)
+    alone.load_state_dict(states[0])
     rest = [batch.sample_ids for batch in alone]
     both = [batch.sample_ids for step in zip(*pair, strict=True) for batch in step if not batch.filler]
     assert rest == both[4:]
@@ -201,16 +203,17 @@ def test_the_state_is_that_of_the_last_batch_given_out(build: str) -> None:
     run = batches(build, WAYS["pack"].model_copy(update={"ahead": 3}))
     given = iter(run)
     first = [next(given) for _ in range(2)]
-    assert run.state_dict() == first[1].state
+    assert run.state_dict() == run.state_dict(first[1].after) != run.state_dict(first[0].after)
     given.close()  # pyright: ignore[reportAttributeAccessIssue]
     rest = keys([*first, *run])
     assert sorted(rest) == sorted(KEPT)
 
 
 def test_nothing_is_counted_twice_over_a_resume(build: str) -> None:
-    whole = list(batches(build, WAYS["group"]))
+    run = batches(build, WAYS["group"])
+    whole = list(run)
     again = batches(build, WAYS["group"])
-    again.load_state_dict(whole[3].state)
+    again.load_state_dict(run.state_dict(whole[3].after))
     rest = list(again)
     told = [r for batch in [*whole[:4], *rest] for r in batch.rejected]
     assert len(told) == len({(r.sample_id, r.number) for r in told}) == again.ledger.rejected.total()
@@ -226,7 +229,7 @@ def test_nothing_is_counted_twice_over_a_resume(build: str) -> None:
     ],
 )
 def test_a_state_of_other_batches_is_refused(build: str, change: dict[str, Any], named: str) -> None:
-    state = next(iter(batches(build, WAYS["pack"]))).state
+    state = batches(build, WAYS["pack"]).state_dict()
     with pytest.raises(WrongRequest, match=named):
         batches(build, WAYS["pack"], **change).load_state_dict(state)
     with pytest.raises(WrongRequest, match=r"batch\.arrange, batch\.row_length, batch\.rows changed"):
@@ -234,7 +237,7 @@ def test_a_state_of_other_batches_is_refused(build: str, change: dict[str, Any],
 
 
 def test_a_state_of_other_data_is_refused(build: str, tmp_path: Path) -> None:
-    state = next(iter(batches(build, WAYS["pack"]))).state
+    state = batches(build, WAYS["pack"]).state_dict()
     talking(tmp_path / "build", conversations(20), max_samples=7)
     with pytest.raises(WrongData, match="changed"):
         batches(str(tmp_path / "build"), WAYS["pack"]).load_state_dict(state)
@@ -273,7 +276,7 @@ def test_ranks_agree_on_the_state_though_one_alone_saw_a_bad_picture(tmp_path: P
     build = broken(tmp_path, {2, 7})
     config = BatchConfig(arrange=Arrange.pad, rows=2, **LOOSE)
     first, second = (list(batches(build, config, rank, 2)) for rank in range(2))
-    assert [batch.state for batch in first] == [batch.state for batch in second]
+    assert [batch.after for batch in first] == [batch.after for batch in second]
     assert len(keys([*first, *second])) == 10
 
 

@@ -70,10 +70,11 @@ def test_several_sources_keep_their_names_and_resume(tmp_path: Path) -> None:
         said = [[talk("how many?", f"{name} {i} " + "three " * (i % 5))] for i in range(14)]
         talking(tmp_path / name, said, max_samples=5)
     config = BatchConfig(max_length=64, row_length=100, window=5, ahead=0)
-    whole = list(run(config, tmp_path / "one", tmp_path / "two"))
+    first = run(config, tmp_path / "one", tmp_path / "two")
+    whole = list(first)
     by_source = [s.source for batch in whole for s in batch.segments]
     assert (by_source.count("one"), by_source.count("two")) == (14, 14)
-    rest = list(run(config, tmp_path / "one", tmp_path / "two", state=whole[2].state))
+    rest = list(run(config, tmp_path / "one", tmp_path / "two", state=first.state_dict(whole[2].after)))
     assert [batch.segments for batch in rest] == [batch.segments for batch in whole[3:]]
 
 
