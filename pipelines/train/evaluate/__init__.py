@@ -1,0 +1,1 @@
+"""What a trained model knows: benchmarks as they are distributed, generation, scores, tables."""
