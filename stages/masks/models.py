@@ -97,24 +97,44 @@ def fetch(name: str) -> None:
         raise WrongRequest(f"masks.sam.model {name!r} has no weights as safetensors", "name another checkpoint")
 
 
-def load(name: str, prompt: Prompt, device: str, precision: str) -> Sam | Sam3Words:
-    """Who answers such prompts, in eval mode on `device`. Never with random weights."""
-    import torch
+def load(name: str, device: str, precision: str) -> Sam:
+    """Who answers points and boxes, in eval mode on `device`. Never with random weights."""
+    path = _here(name)
+    family = POINTS_AND_BOXES[_model_type(path)]
+    model, processor = _from_folder(name, path, family.classes)
+    made = family(model.to(device), processor, _dtype(precision))
+    pad = getattr(made.processor, "pad_size", None) or {}
+    sides = {made.side, *(pad.get(key) or made.side for key in ("height", "width"))}
+    _check_sides(name, sides, int(model.config.prompt_encoder_config.image_size))
+    return made
 
+
+def load_words(name: str, device: str, precision: str) -> Sam3Words:
+    """Who answers words, as `load`."""
+    model, processor = _from_folder(name, _here(name), Sam3Words.classes)
+    made = Sam3Words(model.to(device), processor, _dtype(precision))
+    _check_sides(name, {made.side}, int(model.config.image_size))
+    return made
+
+
+def _here(name: str) -> Path:
     if (path := folder(name)) is None:
         raise WrongRequest(f"masks.sam.model {name!r} is not fetched", "fetch it, or name a folder")
-    family = Sam3Words if prompt is Prompt.text else POINTS_AND_BOXES[_model_type(path)]
-    model, processor = _from_folder(name, path, family.classes)
-    made = family(model.to(device), processor, torch.bfloat16 if precision == "bf16" else torch.float32)
-    config = model.config
-    expected = int(config.image_size if prompt is Prompt.text else config.prompt_encoder_config.image_size)
-    pad = getattr(made.processor, "pad_size", None) or {}
-    if {made.side, *(pad.get(key) or expected for key in ("height", "width"))} != {expected}:
+    return path
+
+
+def _dtype(precision: str) -> Any:
+    import torch
+
+    return torch.bfloat16 if precision == "bf16" else torch.float32
+
+
+def _check_sides(name: str, sides: set[int], expected: int) -> None:
+    if sides != {expected}:
         raise WrongRequest(
-            f"masks.sam.model {name!r}: its processor makes pictures of {made.side} pixels, the model takes {expected}",
+            f"masks.sam.model {name!r}: its processor makes {max(sides)} pixels, the model takes {expected}",
             "restore its preprocessor_config.json or processor_config.json",
         )
-    return made
 
 
 def _from_folder(name: str, path: Path, classes: tuple[str, str]) -> tuple[Any, Any]:

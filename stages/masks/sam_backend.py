@@ -136,7 +136,8 @@ class _Loaded:
                 raise WrongRequest("masks.sam was planned for a GPU and torch finds none", "set masks.sam.device: cpu")
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what deterministic cuBLAS asks for
         self.device = device
-        self.model = models.load(config.sam.model, config.prompt, device, precision)
+        load = models.load_words if config.prompt is Prompt.text else models.load
+        self.model: Sam | Sam3Words = load(config.sam.model, device, precision)
         self._before = (torch.get_num_threads(), torch.are_deterministic_algorithms_enabled())
         torch.set_num_threads(config.sam.threads)
         torch.use_deterministic_algorithms(True, warn_only=True)

@@ -15,7 +15,7 @@ from schemas.masks_config import EverythingConfig
 from stages.masks.backend import Prompts
 from stages.masks.passes import passes
 from stages.masks.prompted import prompted
-from stages.masks.sam import Sam, Sam2
+from stages.masks.sam import Sam
 from stages.masks.sam_backend import SamBackend
 from tests.stages.masks.tiny_sam import (
     SIDE,
@@ -146,7 +146,7 @@ def test_everything_mode_works_for_each_family(family: Family, pictures: list[np
     finder = backend(family.folder, Prompt.everything, **loose, stability_offset=0.01, smallest_region=0, largest=None)
     finder.open()
     (found,) = finder.find([pictures[2]], [Prompts()])
-    model = load(str(family.folder), Prompt.point, "cpu", "fp32")
+    model = load(str(family.folder), "cpu", "fp32")
     generate = pipeline("mask-generation", model=model.model, image_processor=model.processor, device="cpu")
     theirs = generate(
         Image.fromarray(pictures[2]), points_per_crop=5, pred_iou_thresh=0.0, stability_score_thresh=0.3,
@@ -168,8 +168,7 @@ def test_everything_mode_asks_sam2_where_its_processor_would(pictures: list[np.n
     from stages.masks.models import load
 
     rgb = pictures[0]
-    sam = load(str(family.folder), Prompt.point, "cpu", "fp32")
-    assert isinstance(sam, Sam2)
+    sam = load(str(family.folder), "cpu", "fp32")
     theirs = Sam2Processor.from_pretrained(family.folder)(
         images=rgb, input_points=[[[[90.0, 50.0]]]], return_tensors="pt"
     )

@@ -127,7 +127,7 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
     "weights missing": (_without_decoder, "lacks .* of its weights, such as mask_decoder.iou_prediction_head"),
     "weights cut": (_cut, "cannot be loaded"),
     "no processor": (lambda f: (f / "processor_config.json").unlink(), "cannot be loaded"),
-    "another side": (_larger, "makes pictures of 1024 pixels, the model takes 64"),
+    "another side": (_larger, "processor makes 1024 pixels, the model takes 64"),
 }
 
 
