@@ -26,8 +26,7 @@ class Arrange(StrEnum):
     group = "group"
     """One to a row; the oldest of the window with those nearest to it in length."""
     pack = "pack"
-    """Several to a row of `row_length`; the oldest of the window, then the longest that still fit (first fit,
-    decreasing)."""
+    """Several to a row of `row_length`; the oldest of the window, and those of it that leave least of the row empty."""
 
 
 class BatchConfig(StageConfig):

@@ -19,10 +19,38 @@ class Bounds:
 
 
 def packed(lengths: Sequence[int], pictures: Sequence[int], bounds: Bounds) -> list[int]:
-    """A row: the oldest, then the longest that still fits, and so on; among equals the older.
+    """A row: the oldest, and those of the others that leave least of the row empty; of several ways, older ones first.
 
-    First fit, decreasing, in one open row (Johnson 1973, "Near-optimal bin packing algorithms").
+    A subset sum per row, as in the minimum bin slack heuristic (Gupta and Ho 1999), on sets of reachable sums that are
+    bits of a number. Where these have more pictures than may be: first fit, decreasing.
     """
+    if bounds.tokens is None:
+        return _first_fit(lengths, pictures, bounds)
+    chosen = _fullest(lengths, bounds.tokens)
+    too_many = bounds.examples is not None and len(chosen) > bounds.examples
+    if too_many or not _room(sum(pictures[i] for i in chosen), bounds):
+        return _first_fit(lengths, pictures, bounds)
+    return chosen
+
+
+def _fullest(lengths: Sequence[int], most: int) -> list[int]:
+    left = most - lengths[0]
+    if left <= 0:
+        return [0]
+    sums, inside = [1], (1 << (left + 1)) - 1  # bit s: some of the examples so far have s tokens together
+    for length in reversed(lengths[1:]):
+        sums.append((sums[-1] | sums[-1] << length) & inside)
+    left, chosen = sums[-1].bit_length() - 1, [0]
+    for i in range(1, len(lengths)):
+        rest = left - lengths[i]
+        if rest >= 0 and sums[-1 - i] >> rest & 1:
+            chosen.append(i)
+            left = rest
+    return chosen
+
+
+def _first_fit(lengths: Sequence[int], pictures: Sequence[int], bounds: Bounds) -> list[int]:
+    """The oldest, then the longest that still fits, and so on; among equals the older (Johnson 1973)."""
     chosen, tokens, seen = [0], lengths[0], pictures[0]
     most = bounds.tokens if bounds.tokens is not None else sum(lengths)
     shortest = min(lengths)
