@@ -46,8 +46,6 @@ class Place:
     """Steps done in the stage."""
     steps: int = 0
     """Of the stage."""
-    batches: dict[str, Any] | None = None
-    """The batches' state after the last step; null: before the first."""
 
 
 class StageRun:
@@ -73,7 +71,7 @@ class StageRun:
                     )
                 with memory_told(self.stage):
                     record, told = self._step(batches, asked)
-                place.step, place.stage_step, place.batches = record.step, record.stage_step, batches[-1].state
+                place.step, place.stage_step = record.step, record.stage_step
                 if self.files is not None:
                     seconds = time.perf_counter() - began
                     self.files.add(record, told.rejected, self._measured(record, told, seconds, waited))

@@ -157,7 +157,7 @@ class Run:
             last = place.stage_step == place.steps
             stop = asked and not last
             if stop or last or place.step % self.config.checkpoints.every == 0:
-                saved = self._save(made)
+                saved = self._save(made, batches)
             if stop:
                 break
         self.checkpoints.wait()
@@ -174,8 +174,7 @@ class Run:
         topology = Topology(self.world.rank, self.world.size)
         batches = Batches(stream, made.built.tokenizer, pixels, stage.batches, topology)
         if found is not None:
-            assert place.batches is not None  # a checkpoint comes after a step
-            batches.load_state_dict(place.batches, allow_changed)
+            batches.load_state_dict(found.state["batches"], allow_changed)
             self.changes += [c for c in stream.changes if c not in self.changes]
         about = {"data": datasets(stream.sources), **learning(made.built), "steps": place.steps}
         self.told = [*self.told[:number], about]
@@ -205,7 +204,7 @@ class Run:
 
     # ------------------------------------------------------------------ files
 
-    def _save(self, made: Ready) -> Snapshot:
+    def _save(self, made: Ready, batches: Batches) -> Snapshot:
         """A copy now; on the disk a little later."""
         kept = self.world.gathered(random_state(self.world.device))
         snapshot = taken(made.named, made.optimizer, self.world.first)
@@ -214,6 +213,7 @@ class Run:
                 "format": FORMAT,
                 "place": asdict(self.place),
                 "settings": settings(self.config, self.place.stage),
+                "batches": batches.state_dict(),
                 "random": kept,
                 "sizes": self.files.sizes,
                 "told": self.told,
