@@ -28,11 +28,12 @@ def whole_lines(log: Path) -> list[Any]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)
 def test_killed_five_times_the_batches_are_the_same_to_the_bit(tmp_path: Path) -> None:
     build, state = tmp_path / "build", tmp_path / "state.json"
     talking(build, SAID, max_samples=7)
     undisturbed = tmp_path / "undisturbed.log"
-    assert started(build, tmp_path / "none", undisturbed, 0).wait(120) == 0
+    assert started(build, tmp_path / "none", undisturbed, 0).wait(300) == 0
     dice, got, kills = random.Random(1), list[Any](), 0
     for attempt in range(20):
         log = tmp_path / f"{attempt}.log"
@@ -43,7 +44,7 @@ def test_killed_five_times_the_batches_are_the_same_to_the_bit(tmp_path: Path) -
                 time.sleep(0.002)
             process.send_signal(signal.SIGKILL)
             kills += process.wait() == -signal.SIGKILL
-        process.wait(120)
+        process.wait(300)
         seen = whole_lines(log)
         got += seen
         if got[-1] == "end":
