@@ -33,8 +33,12 @@ def make_late_stages(loaded: Loaded, measures: list[Stage]) -> list[LateStage]:
 
 
 def _resolved(config: MasksConfig, base: str) -> MasksConfig:
-    """With the model's folder made absolute, where the recipe names one that is there."""
-    if config.sam is None or not (folder := Path(base) / config.sam.model).is_dir():
+    """With paths made absolute: the model's folder, where the recipe names one that is there, and the embeddings'."""
+    if config.sam is None:
         return config
-    sam = config.sam.model_copy(update={"model": str(folder.resolve())})
-    return config.model_copy(update={"sam": sam})
+    more: dict[str, str] = {}
+    if (folder := Path(base) / config.sam.model).is_dir():
+        more["model"] = str(folder.resolve())
+    if config.sam.embeddings is not None:
+        more["embeddings"] = str((Path(base) / config.sam.embeddings).resolve())
+    return config.model_copy(update={"sam": config.sam.model_copy(update=more)})

@@ -86,8 +86,8 @@ class SamConfig(StageConfig):
     """prompt text: a mask needs a higher score for its word; transformers 0.3 (Sam3Processor,
     post_process_instance_segmentation)."""
     embeddings: Annotated[str | None, RUNTIME] = None
-    """Folder in which embeddings are kept, so that another prompt over the same pictures needs no encoder. Pictures
-    then are embedded one at a time, which is part of the stage's identity."""
+    """Folder (relative to the recipe's) in which embeddings are kept, so that another prompt over the same
+    pictures needs no encoder. Pictures then are embedded one at a time, which is part of the stage's identity."""
 
 
 class LabelConfig(StageConfig):

@@ -74,7 +74,7 @@ class PictureEncoder:
                 at = f"at a side of {self.side}"
                 raise ValueError(f"a picture of {rgb.shape[1]} × {rgb.shape[0]} has no pixel across {at}")
         # The order of axes is said, since a picture three pixels high could be either.
-        given = [torch.from_numpy(np.ascontiguousarray(rgb)).permute(2, 0, 1) for rgb in pictures]
+        given = [torch.from_numpy(np.array(rgb)).permute(2, 0, 1) for rgb in pictures]  # torch wants writable ones
         with torch.inference_mode():
             made = self.processor(
                 images=given, return_tensors="pt", input_data_format="channels_first", device=self.model.device
