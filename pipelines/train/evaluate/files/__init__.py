@@ -1,0 +1,1 @@
+"""Benchmarks' files, as they are distributed, as questions: one small reader each."""
