@@ -41,10 +41,9 @@ def _stock(name: str, config: Any, sight: Sight, attention: str) -> tuple[Any, P
 
     with hub_errors("model", name):
         model, found = getattr(transformers, FAMILIES[config.model_type].model).from_pretrained(
-            name, dtype="auto", output_loading_info=True
+            name, dtype="auto", attn_implementation={"text_config": attention}, output_loading_info=True
         )
     refuse_random("model", name, found)
-    model.config.text_config._attn_implementation = attention
     carded = Path(name) / CARD
     chosen = read_card(Path(name)).projector if carded.is_file() else _recognized(config, name)
     theirs = model.model.multi_modal_projector

@@ -203,7 +203,7 @@ def tiled(shelf: Path) -> dict[str, Built]:
 
 
 @pytest.mark.parametrize("which", ["llava_next", "llava_onevision", "siglip"])
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.tuples(st.integers(1, 150), st.integers(1, 150)) | st.sampled_from([(1, 999), (999, 1), (1, 1), (84, 84)]))
 def test_tokens_counted_ahead_are_the_features_that_come(
     tiled: dict[str, Built], which: str, size: tuple[int, int]

@@ -98,7 +98,8 @@ def test_learns_which_sign_is_shown(kind: str) -> None:
     """One patch of 16, anywhere, carries one of four signs; the image tokens must say which."""
     torch.manual_seed(0)
     signs = 3 * torch.nn.functional.normalize(torch.randn(4, V), dim=1)
-    made = _made(kind, Shape(V, text_width=16, rows=4, columns=4))
+    config = QFORMER.model_copy(update={"layers": 1}) if kind == "qformer" else CASES[kind][0]
+    made = projector(config, Shape(V, text_width=16, rows=4, columns=4), seed=3)
 
     def shown(pictures: int) -> tuple[torch.Tensor, torch.Tensor]:
         which = torch.randint(4, (pictures,))

@@ -54,7 +54,6 @@ def logits(model: Any, inputs: dict[str, Any]) -> torch.Tensor:
     [
         ("llava", "clip", "llama", MlpConfig()),
         ("llava", "siglip", "tied", LinearConfig()),
-        ("llava", "dinov2", "tied", MlpConfig()),
         ("llava", "registers", "llama", LinearConfig()),
         ("llava_next", "clip", "tied", MlpConfig()),
         ("llava_next", "dinov2", "llama", LinearConfig()),
@@ -81,6 +80,17 @@ def test_stock_transformers_loads_it_and_says_the_same(
     assert ours.projector_config == projector
     assert ours.sight == built.sight
     assert torch.equal(logits(ours.model, inputs), before)
+
+
+@pytest.mark.parametrize("projector", [MlpConfig(), EXTRA["perceiver"]], ids=["stock", "parts"])
+def test_attention_is_chosen_again_at_loading(
+    builder: Callable[..., Built], tmp_path: Path, projector: ProjectorConfig
+) -> None:
+    save_model(builder(projector=projector), tmp_path / "model")
+    for attention in ("eager", "sdpa"):
+        core = load_model(tmp_path / "model", attention).core
+        assert core.model.language_model.config._attn_implementation == attention
+        assert core.model.vision_tower.config._attn_implementation == "sdpa"
 
 
 def test_stock_transformers_generates(builder: Callable[..., Built], tmp_path: Path) -> None:
