@@ -19,6 +19,8 @@ class Question(_Frozen):
     """The words, with the prompt suffix that the benchmark is usually asked with. Its pictures come before them."""
     images: tuple[Path | bytes, ...]
     """A file, or an encoded picture. Held only while it is asked: iterators give one question after the other."""
+    history: tuple[tuple[str, str], ...] = ()
+    """Questions and answers that come before, in a conversation."""
     choices: tuple[str, ...] = ()
     """Of a multiple choice, A first."""
     answers: tuple[str, ...] = ()
@@ -34,7 +36,7 @@ class Unanswered(StrEnum):
 
     missing_picture = "missing_picture"
     bad_picture = "bad_picture"
-    """It does not decode."""
+    """It does not decode, or is too thin for the model."""
     too_long = "too_long"
     """Prompt, pictures and answer do not fit into the model's positions."""
     control_token = "control_token"

@@ -64,9 +64,7 @@ def _scores(mine: dict[int, list[str]], theirs: dict[int, list[str]]) -> list[fl
         from pycocoevalcap.cider.cider import Cider
         from pycocoevalcap.rouge.rouge import Rouge
     except ImportError as error:
-        raise WrongRequest(
-            "captions are scored with pycocoevalcap, which is not installed", "uv sync --extra evaluate"
-        ) from error
+        raise _absent() from error
     bleu, _ = Bleu(_ORDERS).compute_score(theirs, mine, verbose=0)
     rouge, _ = Rouge().compute_score(theirs, mine)
     cider, _ = Cider().compute_score(theirs, mine)
@@ -85,9 +83,7 @@ def _tokenized(
     try:
         from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
     except ImportError as error:
-        raise WrongRequest(
-            "captions are scored with pycocoevalcap, which is not installed", "uv sync --extra evaluate"
-        ) from error
+        raise _absent() from error
     both = PTBTokenizer().tokenize(
         {("mine", i): [{"caption": _line(one)}] for i, one in enumerate(said)}
         | {("theirs", i): [{"caption": _line(text)} for text in one] for i, one in theirs.items()}
@@ -98,3 +94,7 @@ def _tokenized(
 def _line(text: str) -> str:
     """The tokenizer reads one caption a line."""
     return " ".join(text.split())
+
+
+def _absent() -> WrongRequest:
+    return WrongRequest("captions are scored with pycocoevalcap, which is not installed", "uv sync --extra evaluate")

@@ -84,21 +84,8 @@ def pope(folder: Path, **changes: Any) -> BenchmarkFiles:
 
 # MMBench: a table with tabs; the second row's picture is the first's; the third is the first, rotated.
 def mmbench(folder: Path, **changes: Any) -> BenchmarkFiles:
-    columns = [
-        "index",
-        "question",
-        "hint",
-        "A",
-        "B",
-        "C",
-        "D",
-        "answer",
-        "category",
-        "image",
-        "source",
-        "l2-category",
-        "split",
-    ]
+    names = "index question hint A B C D answer category image source l2-category split"
+    columns = names.split()
     picture = base64.b64encode(RED * 3).decode()
     rows = [
         {"index": "7", "question": 'Which is "red"?', "hint": "Look.", "A": "ball", "B": "cube", "answer": "A",
@@ -121,7 +108,8 @@ def mmbench(folder: Path, **changes: Any) -> BenchmarkFiles:
 def mmmu(folder: Path, **changes: Any) -> BenchmarkFiles:
     common = {"explanation": "", "img_type": "['Diagrams']", "topic_difficulty": "Easy", "subfield": "s"}
     rows = [
-        {"id": "validation_Art_Theory_1", "question": "<image 2> beside <image 1> is", "options": "['a \\'cup\\'', 'b']",
+        {"id": "validation_Art_Theory_1", "question": "<image 2> beside <image 1> is",
+         "options": "['a \\'cup\\'', 'b']",
          "answer": "B", "question_type": "multiple-choice"} | changes,
         {"id": "validation_Math_2", "question": "How many?", "options": "[]", "answer": "['4', 'four']",
          "question_type": "open"},
@@ -287,5 +275,5 @@ def test_pictures_need_a_folder(tmp_path: Path) -> None:
 
 
 def test_an_unknown_benchmark_is_refused_with_the_known() -> None:
-    with pytest.raises(WrongRequest, match=f"no benchmark 'mme'.*{list(BENCHMARKS)[0]}"):
+    with pytest.raises(WrongRequest, match=f"no benchmark 'mme'.*{next(iter(BENCHMARKS))}"):
         benchmark("mme")
