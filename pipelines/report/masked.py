@@ -126,7 +126,13 @@ def _sheet(store: Store, places: list[Place], why: dict[str, str]) -> Markup | N
     """Overlays of samples, in order."""
     if not places:
         return None
-    seen, found = look(store, places, small=False), _masks(store, places)
+    found = _masks(store, places)
+
+    def draw(place: Place, rgb: np.ndarray) -> np.ndarray:
+        masks_ = [Mask.model_validate(mask) for mask in found[place.sample_id]["masks"]]
+        return overlay(rgb, masks_, Look(least=LARGE, most=LARGE))
+
+    seen = look(store, places, draw)
     tiles = [_tile(seen[p.sample_id], found[p.sample_id], why.get(p.sample_id)) for p in places]
     return tag("div", *tiles, class_="tiles large")
 
@@ -148,10 +154,9 @@ def _tile(shown: Shown, facts: dict[str, Any], why: str | None) -> Markup:
     if shown.rgb is None:
         picture = tag("div", tag("span", shown.why), class_="frame none")
     else:
-        drawn = _drawn(shown.rgb, [Mask.model_validate(mask) for mask in facts["masks"]])
-        height, width = drawn.shape[:2]
+        height, width = shown.rgb.shape[:2]
         alt = line(f"masks over the picture: {shown.caption or 'no caption'}", 200)
-        url = data_url(drawn, LARGE_BYTES)
+        url = data_url(shown.rgb, LARGE_BYTES)
         picture = tag("div", tag("img", src=url, alt=alt, width=width, height=height), class_="frame")
     caption = tag("span", shown.caption, class_="said", dir="auto") if shown.caption else None
     head = tag("b", why) if why else None
@@ -159,10 +164,6 @@ def _tile(shown: Shown, facts: dict[str, Any], why: str | None) -> Markup:
     return tag(
         "figure", picture, tag("figcaption", head, note, caption, tag("code", shown.sample_id[:12])), class_="tile"
     )
-
-
-def _drawn(rgb: np.ndarray, found: list[Mask]) -> np.ndarray:
-    return overlay(rgb, found, Look(least=LARGE, most=LARGE))
 
 
 def _legend(judged: bool) -> Markup | None:

@@ -72,7 +72,7 @@ def _stage(one: StageLine, inputs: int) -> list[Markup]:
         )
     ]
     for reason, rejected in one.rejected.items():
-        of = f"{share(rejected, one.rows_in)} of the rows in"
+        of = join(share(rejected, one.rows_in), tag("span", " of the rows in", class_="wide"))
         cells = tag("td", "", class_="wide"), tag("td", f"{rejected:,}", class_="number"), tag("td", "")
         rows.append(tag("tr", tag("th", reason, scope="row"), *cells, tag("td", of), class_="reason"))
     return rows

@@ -5,7 +5,7 @@ Only the parts that hold a wanted sample are read, in batches of rows and by byt
 
 import base64
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -48,6 +48,10 @@ class Shown:
     why: str = ""
 
 
+Draw = Callable[[Place, np.ndarray], np.ndarray]
+"""A picture as shown, uint8 (height, width, 3) → what is kept of it; few are in memory as large as they are stored."""
+
+
 def rows_of(
     store: Store, family: str, part: int, rows: Collection[int], columns: list[str]
 ) -> dict[int, dict[str, Any]]:
@@ -73,17 +77,18 @@ def by_part(places: Iterable[Place]) -> dict[int, list[Place]]:
     return dict(parts)
 
 
-def look(store: Store, places: Iterable[Place], small: bool = True) -> dict[str, Shown]:
-    """The samples at `places` by their sample_id. `small`: at most THUMB pixels; else as large as they are stored."""
+def look(store: Store, places: Iterable[Place], draw: Draw | None = None) -> dict[str, Shown]:
+    """The samples at `places` by their sample_id, each picture as `draw` makes it: by default, at most THUMB pixels."""
+    drawn = draw or (lambda _, rgb: scaled(rgb, THUMB))
 
     def one(part: tuple[int, list[Place]]) -> list[Shown]:
-        return list(_part(store, part[0], part[1], small))
+        return list(_part(store, part[0], part[1], drawn))
 
     found = ahead(one, by_part(places).items())
     return {shown.sample_id: shown for part in found for shown in part}
 
 
-def _part(store: Store, part: int, places: list[Place], small: bool) -> Iterator[Shown]:
+def _part(store: Store, part: int, places: list[Place], draw: Draw) -> Iterator[Shown]:
     rows = [place.row for place in places]
     pool = rows_of(store, "pool", part, rows, ["caption"])
     index = rows_of(store, "parts", part, rows, ["member", "offset", "size", "orientation"])
@@ -101,7 +106,7 @@ def _part(store: Store, part: int, places: list[Place], small: bool) -> Iterator
         except (Undecodable, EOFError, WrongData) as error:
             yield Shown(place.sample_id, caption, None, line(f"cannot be shown: {error}", 80))
             continue
-        yield Shown(place.sample_id, caption, scaled(rgb, THUMB) if small else rgb)
+        yield Shown(place.sample_id, caption, draw(place, rgb))
 
 
 def scaled(rgb: np.ndarray, side: int) -> np.ndarray:

@@ -18,6 +18,7 @@ _BESIDE = 5
 _MOST = 24
 """Comparisons with a figure and pictures; of more there are the counts alone."""
 _TEXT = 300
+_OTHERS = (("rule", None), ("condition", None), ("rows that reached it", "number"), ("fall", "number"))
 _INTRO = (
     "Each figure counts the rows that reached the rule: those that every stage and every rule before it let pass. "
     "With it are the pictures nearest the threshold, on each side. What another threshold would keep: "
@@ -96,9 +97,7 @@ def _others(judged: Judged, which: list[int]) -> Markup:
         cells = [tag("td", f"{n:,}", class_="number") for n in (reached, gone)]
         name, text = tag("th", rule.rule.reason, scope="row"), tag("td", tag("code", line(_text_of(rule), _TEXT)))
         rows.append(tag("tr", name, text, *cells))
-    header = tag(
-        "tr", *(tag("th", name, scope="col") for name in ("rule", "condition", "rows that reached it", "fall"))
-    )
+    header = tag("tr", *(tag("th", name, scope="col", class_=of) for name, of in _OTHERS))
     title = tag("h3", "Rules without a figure")
     return join(title, tag("div", tag("table", tag("thead", header), tag("tbody", *rows)), class_="scroll"))
 

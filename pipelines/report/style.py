@@ -28,7 +28,7 @@ table{border-collapse:collapse;font-size:14px;width:100%}
 th,td{text-align:left;padding:3px 14px 3px 0;vertical-align:top;font-weight:400}
 thead th{font-size:13px;color:#4a4a4a;border-bottom:1px solid #8a8a8a;vertical-align:bottom}
 tbody th{overflow-wrap:break-word}
-.number{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
+thead .number,.number{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 .scroll{overflow-x:auto}
 .stage>*{padding-top:9px}
 .stage th{font-weight:600}

@@ -60,38 +60,44 @@ def _said(summary: Synthesis) -> str:
     said += f"{total.kept:,} of {count(total.written, 'conversation')} were kept"
     said += f", {total.repaired:,} of them written twice." if total.repaired else "."
     if total.pico:
-        said += f" They cost {_amount(total.pico)}, {total.pico_dropped / total.pico:.0%} of it for what was dropped"
+        said += f" They cost {_amount(total.pico)}, {share(total.pico_dropped, total.pico)} of it for what was dropped"
         said += "." if each is None else f"; {float(each):.6f} per sample with a conversation."
     return said
 
 
 def _table(summary: Synthesis) -> Markup:
-    """A line for each kind and teacher, with the reasons of what was dropped."""
-    costs, tokens = bool(summary.total.pico), bool(summary.total.completion_tokens)
-    names = ["kind", "kept", "dropped", "", "reasons", *(["tokens in", "tokens out"] if tokens else [])]
-    names += ["cost"] if costs else []
-    header = tag("tr", *(tag("th", name, scope="col") for name in names))
-    most = max((of.written for of in summary.lines), default=0)
-    body = [_kind(of, most, tokens, costs) for of in summary.lines]
-    return tag("div", tag("table", tag("thead", header), tag("tbody", *body), class_="kinds"), class_="scroll")
+    """A line for each kind and teacher, with the reasons of what was dropped; no column in which all is nothing."""
+    total, most = summary.total, max((of.written for of in summary.lines), default=0)
+    there = {
+        "dropped": bool(total.dropped),
+        "reasons": bool(total.dropped),
+        "tokens in": bool(total.prompt_tokens),
+        "tokens out": bool(total.completion_tokens),
+        "cost": bool(total.pico),
+    }
+    lines_ = [{name: cell for name, cell in _kind(of, most).items() if there.get(name, True)} for of in summary.lines]
+    numbers = {"kept", "dropped", "tokens in", "tokens out", "cost"}
+    names = [tag("th", n, scope="col", class_="number" if n in numbers else None) for n in (lines_ or [{}])[0]]
+    body = [tag("tr", *of.values()) for of in lines_]
+    table = tag("table", tag("thead", tag("tr", *names)), tag("tbody", *body), class_="kinds")
+    return tag("div", table, class_="scroll")
 
 
-def _kind(of: KindLine, most: int, tokens: bool, costs: bool) -> Markup:
+def _kind(of: KindLine, most: int) -> dict[str, Markup]:
+    """Column → cell."""
     dropped = of.dropped.total()
     title = f"{of.kind}: {of.kept:,} kept, {dropped:,} dropped ({share(dropped, of.written)})"
-    numbers = [of.prompt_tokens, of.completion_tokens] if tokens else []
-    return tag(
-        "tr",
-        tag(
-            "th", tag("span", line(of.kind, 40)), tag("span", f" by {line(of.teacher, 60)}", class_="note"), scope="row"
-        ),
-        tag("td", f"{of.kept:,}", class_="number"),
-        tag("td", f"{dropped:,}" if dropped else "", class_="number"),
-        tag("td", shares([(of.kept, PASSES), (dropped, FALLS)], most, title), class_="bars"),
-        tag("td", ", ".join(f"{reason} {n:,}" for reason, n in of.dropped.items())),
-        *(tag("td", f"{n:,}", class_="number") for n in numbers),
-        tag("td", _amount(of.pico), class_="number") if costs else None,
-    )
+    by = tag("span", f" by {line(of.teacher, 60)}", class_="note")
+    counts = {"tokens in": of.prompt_tokens, "tokens out": of.completion_tokens}
+    return {
+        "kind": tag("th", line(of.kind, 40), by, scope="row"),
+        "kept": tag("td", f"{of.kept:,}", class_="number"),
+        "dropped": tag("td", f"{dropped:,}" if dropped else "", class_="number"),
+        "conversations": tag("td", shares([(of.kept, PASSES), (dropped, FALLS)], most, title), class_="bars"),
+        "reasons": tag("td", ", ".join(f"{reason} {n:,}" for reason, n in of.dropped.items())),
+        **{name: tag("td", f"{n:,}", class_="number") for name, n in counts.items()},
+        "cost": tag("td", _amount(of.pico), class_="number"),
+    }
 
 
 def _examples(store: Store, of: str, by: str, most: int) -> list[Example]:
