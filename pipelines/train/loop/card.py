@@ -1,5 +1,6 @@
 """The run's card: which data, which model, which settings, which versions. No clock is in it."""
 
+import json
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,7 +15,7 @@ from schemas.train_loop import TrainConfig
 from stages.stream.source import BUILD_MANIFEST, FOLDER, Source
 
 CARD, CONFIG = "README.md", "config.yaml"
-PACKAGES = ("torch", "transformers", "peft", "safetensors", "tokenizers", "numpy")
+PACKAGES = ("transformers", "peft", "safetensors", "tokenizers", "numpy")
 
 
 def write_config(config: TrainConfig, run: Path) -> None:
@@ -44,6 +45,8 @@ def learning(built: Built) -> dict[str, int]:
 
 def write_card(config: TrainConfig, run: Path, told: list[dict[str, Any]], changes: list[str]) -> None:
     """README.md. `told`: of each stage begun so far, its data and sizes."""
+    import torch
+
     lines = ["# A training run of pairmill", "", f"`{CONFIG}` has all settings.", ""]
     for stage, about in zip(config.stages, told, strict=False):
         lines += [f"## Stage {stage.name}", "", f"Learns: {stage.freeze.train}, {about['learning']:,} of "]
@@ -56,7 +59,8 @@ def write_card(config: TrainConfig, run: Path, told: list[dict[str, Any]], chang
         lines += [f"| {d['name']} | {d['manifest']} | {d['samples']:,} | {d['streamed']} |" for d in about["data"]]
         lines += [""]
     lines += ["## Model", "", "```yaml", _model(config), "```", "", "## Versions", ""]
-    lines += [f"- Python {platform.python_version()}", *(f"- {name} {_version(name)}" for name in PACKAGES), ""]
+    lines += [f"- Python {platform.python_version()}", f"- torch {torch.__version__}"]
+    lines += [*(f"- {name} {_version(name)}" for name in PACKAGES), ""]
     if changes:
         lines += ["## Changed on the way", "", *(f"- {change}" for change in changes), ""]
     if (run / RECORD).exists() and about_last(run):
@@ -80,8 +84,6 @@ def _model(config: TrainConfig) -> str:
 
 
 def _manifest(source: Source) -> str:
-    import json
-
     store = source.indexes
     name = BUILD_MANIFEST if store.exists(BUILD_MANIFEST) else f"{FOLDER}/{BUILD_MANIFEST}"
     return str(json.loads(store.read_bytes(name))["fingerprint"])

@@ -55,13 +55,12 @@ def check_numbers(record: StepRecord, run: Path | None) -> None:
     )
 
 
-def check_labels(total: float, samples: list[StepSample], step: int) -> None:
-    """Raises WrongData where a step has nothing to learn."""
-    if total <= 0:
-        raise WrongData(
-            f"step {step} has no token to learn from; its samples: {named(samples) or 'none'}",
-            "look at them, and at batches.max_length and the stage's data",
-        )
+def nothing_learnt(samples: list[StepSample], step: int) -> WrongData:
+    """Of a step without a label."""
+    return WrongData(
+        f"step {step} has no token to learn from; its samples: {named(samples) or 'none'}",
+        "look at them, and at batches.max_length and the stage's data",
+    )
 
 
 def named(samples: list[StepSample]) -> str:

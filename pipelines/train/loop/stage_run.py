@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
@@ -10,7 +10,7 @@ from typing import Any
 
 from pipelines.train.batches.batches import Batches
 from pipelines.train.batches.collate import Batch
-from pipelines.train.loop.faults import check_labels, check_numbers, memory_told
+from pipelines.train.loop.faults import check_numbers, memory_told, nothing_learnt
 from pipelines.train.loop.files import Files
 from pipelines.train.loop.flops import peak_of
 from pipelines.train.loop.optim import set_rate
@@ -56,7 +56,7 @@ class StageRun:
         self.stage, self.ready, self.batches, self.place, self.files = stage, ready, batches, place, files
         self._peak = peak_of(ready.world.device, None if files is None else files.peak_flops)
 
-    def steps(self, asked: Callable[[], bool]) -> Iterator[bool]:
+    def steps(self, asked: Callable[[], bool]) -> Generator[bool]:
         """`asked`: whether this process was told to stop. Raises WrongData and WrongRequest."""
         place = self.place
         with closing(iter(self.batches)) as coming:  # pyright: ignore[reportArgumentType]  it is a generator
@@ -82,7 +82,8 @@ class StageRun:
     def _step(self, batches: list[Batch], asked: Callable[[], bool]) -> tuple[StepRecord, Told]:
         ready, place = self.ready, self.place
         (total,) = ready.world.total([label_tokens(batches)])
-        check_labels(total, _bare(batches), place.step + 1)
+        if total <= 0:
+            raise nothing_learnt(_bare(batches), place.step + 1)
         rate = set_rate(ready.optimizer, place.stage_step, place.steps, self.stage.optim)
         losses = learn(ready, batches, total)
         norm = clipped(ready, self.stage.optim.clip)

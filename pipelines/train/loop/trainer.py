@@ -11,7 +11,7 @@ Alone, by torchrun, or inside a worker that has set torch.distributed up (Ray Tr
 """
 
 import shutil
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from pipelines.train.loop.world import World, joined
 from pipelines.train.save import save_model, save_projector
 from schemas.errors import Stopped, WrongRequest
 from schemas.train_batch import BatchConfig
-from schemas.train_loop import TrainConfig
+from schemas.train_loop import TrainConfig, TrainStage
 from stages.stream.topology import Topology
 from stages.stream.torch_stream import Stream
 
@@ -151,15 +151,15 @@ class Run:
         batches = self._batches(number, made, found, allow_changed)
         self._put_back(made, found, number)
         run, stop, saved = StageRun(stage, made, batches, place, self.files), False, found
-        with_stop = run.steps(lambda: stopping.asked is not None)
-        for asked in with_stop:
-            self.checkpoints.look()
-            last = place.stage_step == place.steps
-            stop = asked and not last
-            if stop or last or place.step % self.config.checkpoints.every == 0:
-                saved = self._save(made, batches)
-            if stop:
-                break
+        with closing(run.steps(lambda: stopping.asked is not None)) as steps:
+            for asked in steps:
+                self.checkpoints.look()
+                last = place.stage_step == place.steps
+                stop = asked and not last
+                if stop or last or place.step % self.config.checkpoints.every == 0:
+                    saved = self._save(made, batches)
+                if stop:
+                    break
         self.checkpoints.wait()
         if not stop and self.files is not None:
             self.files.reject(place.step, batches.trailing)
@@ -169,6 +169,7 @@ class Run:
     def _batches(self, number: int, made: Ready, found: Snapshot | None, allow_changed: bool) -> Batches:
         stage, place = self.config.stages[number], self.place
         stream, pixels = Stream(stage.data), pixels_of(made.built)
+        self._check_some(stage, made)
         if not place.steps:
             place.steps = stage.steps or self._counted(stage.batches, stream, made, stage.accumulate)
         topology = Topology(self.world.rank, self.world.size)
@@ -184,13 +185,30 @@ class Run:
         )
         return batches
 
+    def _check_some(self, stage: TrainStage, made: Ready) -> None:
+        """An endless stream that has nothing to learn would be read for ever: raises WrongData where one pass has
+        none, and WrongRequest where nothing says how many steps there are."""
+        endless = [source for source in stage.data.sources if source.repeats is None]
+        if endless and stage.steps is None:
+            raise WrongRequest(
+                f"stage {stage.name}: its source {endless[0].label} is endless and the stage has no steps",
+                "set steps, or repeats",
+            )
+        if endless:
+            once = [s if s.repeats is not None else s.model_copy(update={"repeats": 1.0}) for s in stage.data.sources]
+            first = {"window": 1, "rows": 1, "ahead": 0}
+            stream = Stream(stage.data.model_copy(update={"sources": once}))
+            next(iter(self._unseen(stage.batches.model_copy(update=first), stream, made)))
+
     def _counted(self, config: BatchConfig, stream: Stream, made: Ready, accumulate: int) -> int:
         """Steps until the stream ends: all its texts are read, and no picture."""
         loose = config.model_copy(update={"max_bad_share": 1.0, "max_bad": None, "ahead": 0})
-        pixels = Unseen(pixels_of(made.built))
-        batches = Batches(stream, made.built.tokenizer, pixels, loose, Topology())
-        units = sum(1 for _ in batches)
+        units = sum(1 for _ in self._unseen(loose, stream, made))
         return -(-units // (self.world.size * accumulate))
+
+    def _unseen(self, config: BatchConfig, stream: Stream, made: Ready) -> Batches:
+        """Without pictures, as one process has them."""
+        return Batches(stream, made.built.tokenizer, Unseen(pixels_of(made.built)), config, Topology())
 
     def _put_back(self, made: Ready, found: Snapshot | None, number: int) -> None:
         """Weights, moments and random numbers of the checkpoint; or a stage's first ones."""
