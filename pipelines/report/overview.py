@@ -20,7 +20,7 @@ def head(built: Built, lines: list[StageLine]) -> Markup:
         facts += [("rejected", f"{first.rows_in - last.kept:,}, each with its reason in the ledger")]
         facts += [("shards", _shards(built)), ("fingerprint", manifest.fingerprint)]
     else:
-        facts += [("left so far", kept)]
+        facts += [("left after the last stage so far", kept)]
     return tag(
         "header",
         tag("p", "pairmill report", class_="kicker"),

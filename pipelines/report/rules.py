@@ -19,6 +19,7 @@ _MOST = 24
 """Comparisons with a figure and pictures; of more there are the counts alone."""
 _TEXT = 300
 _OTHERS = (("rule", None), ("condition", None), ("rows that reached it", "number"), ("fall", "number"))
+_TITLE = "Rules and their thresholds"
 _INTRO = (
     "Each figure counts the rows that reached the rule: those that every stage and every rule before it let pass. "
     "With it are the pictures nearest the threshold, on each side. What another threshold would keep: "
@@ -30,13 +31,23 @@ def rules(built: Built) -> Section | None:
     ready = built.store.exists(SELECTION) and built.whole(families_of(built.recipe))
     if not ready or not built.recipe.select.rules:
         return None
+    if not built.finished and not _current(built):
+        said = "The rows were selected by other rules than the recipe has now: run the build to its end to see these."
+        return Section("rules", _TITLE, tag("p", said))
     with Judged(built.store, built.recipe) as judged:
         shown = judged.numbers[:_MOST]
         cards = [_card(built.store, judged, of) for of in shown]
         rest = [i for i in range(len(judged.rules)) if all(of.rule != i for of in shown)]
         table = _others(judged, rest) if rest else None
     intro = tag("p", _INTRO, tag("code", 'pairmill whatif BUILD --rule "…"'))
-    return Section("rules", "Rules and their thresholds", join(intro, legend(), *cards, table))
+    return Section("rules", _TITLE, join(intro, legend(), *cards, table))
+
+
+def _current(built: Built) -> bool:
+    """Whether the selection of an unfinished build was made by the recipe's rules."""
+    seal = built.store.seal(SELECTION)
+    config = seal.extra.get("identity", {}).get("config", {}) if seal is not None else {}
+    return config.get("rules") == built.recipe.select.decisive()["rules"]
 
 
 def legend() -> Markup:

@@ -29,7 +29,7 @@ from stages.masks.rle import encode
 from stages.store import Store, sealed
 from tests.builders import Rejected, sample, sid, write_duplicates, write_rows
 from tests.builders import build as families
-from tests.finished import finished, mixed, recipe
+from tests.finished import finished, mixed, recipe, rewrite
 from tests.pipelines.talking import jpeg, talk
 
 HOSTILE = '</figcaption><script>alert(1)</script><img src=x onerror="alert(2)">" onload="alert(3)\x1b[2J\u202egnp'
@@ -195,6 +195,19 @@ def test_a_selection_of_other_rows_is_wrong_data(tmp_path: Path) -> None:
         write_rows(store, "selection.parquet", Selected, wrong)
         with pytest.raises(WrongData, match="other rows than the pool"):
             page(store)
+
+
+def test_an_unfinished_build_shows_no_rules_that_it_was_not_selected_by(tmp_path: Path) -> None:
+    store = finished(tmp_path / "build", *mixed())
+    old, new = (SelectConfig(rules=[Rule(reason="dull", keep=f"clip_score >= {least}")]) for least in (0.28, 0.31))
+    table = store.read_table("selection.parquet")
+    rewrite(store, "selection.parquet", table, identity={"stage": "select", "config": old.decisive()})
+    store.remove("manifest.json")
+    with_recipe(store, select=old)
+    assert "clip_score >= 0.28" in Page(page(store)).text
+    with_recipe(store, select=new)
+    text = Page(page(store)).text
+    assert "clip_score" not in text and "other rules than the recipe has now" in text
 
 
 # ------------------------------------------------------------------------------------------------ pictures
