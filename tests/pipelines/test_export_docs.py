@@ -51,7 +51,7 @@ def test_commands_parse() -> None:
     app.command()(command.export)
     parser = typer.main.get_command(app)
     lines = [line for block in re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL) for line in block.splitlines()]
-    assert len(lines) == 3
+    assert len(lines) == 4
     for line in lines:
         assert parser.make_context("export", shlex.split(line)[2:]).params["out"]
 
