@@ -17,6 +17,7 @@ import typer
 from pipelines.commands.ask import explain, sql, stats, verify, whatif
 from pipelines.commands.index import index
 from pipelines.commands.make import build, demo, plan
+from pipelines.commands.report import report
 from pipelines.exports.command import export
 from pipelines.store_errors import as_wrong_request
 from schemas.errors import PairmillError
@@ -31,6 +32,7 @@ COMMANDS: MappingProxyType[str, Callable[..., Any]] = MappingProxyType(
         "sql": sql,
         "whatif": whatif,
         "explain": explain,
+        "report": report,
         "export": export,
         "index": index,
     }

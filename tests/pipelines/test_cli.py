@@ -90,7 +90,7 @@ def test_unwritable_folder(
     assert "cannot write to" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["verify", "stats", "sql", "whatif", "explain"])
+@pytest.mark.parametrize("command", ["verify", "stats", "sql", "whatif", "explain", "report"])
 def test_no_build_there(
     command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
