@@ -36,7 +36,7 @@ def ran(*jobs: Job) -> list[tuple[int, str, str]]:
         input=json.dumps(jobs),
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=900,
         check=False,
     )
     assert done.returncode == 0, done.stderr

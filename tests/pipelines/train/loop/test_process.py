@@ -80,6 +80,7 @@ def test_wrong_requests_end_with_2_and_wrong_data_with_1(outcomes: dict[str, tup
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_killed_five_times_it_is_the_same_to_the_bit(shelf: Path, undisturbed: Path, tmp_path: Path) -> None:
     line = words(tmp_path, runs.raw(shelf))
     places = ["1:record", "3:checkpoint", "4:record", "6:checkpoint", "9:record"]
@@ -98,6 +99,7 @@ def trained(run: Path) -> tuple[list[float], dict[str, np.ndarray], list[list[tu
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("parallel", ["ddp", "fsdp2"])
 def test_two_processes_are_one_with_twice_the_batch(shelf: Path, tmp_path: Path, parallel: str) -> None:
     batches = {"max_length": 96, "row_length": 128, "window": 6}
