@@ -8,9 +8,13 @@ import pytest
 import torch
 from PIL import Image
 
+from pipelines.train.batches.encode import Tokens
+from pipelines.train.batches.talks import PICTURE, Said
+from pipelines.train.batches.template import Template
 from pipelines.train.evaluate.generate import Asker, answers
 from pipelines.train.models import Built
 from schemas.evaluate import GenerateConfig, Question, Unanswered
+from schemas.train_batch import BatchConfig
 from tests.pipelines.train.parts import CHATML, picture
 
 Builder = Callable[..., Built]
@@ -138,3 +142,15 @@ def test_training_goes_on_where_it_was(built: Built) -> None:
     built.model.train()
     list(answers(built, [question(0)], SHORT))
     assert built.model.training
+
+
+def test_a_prompt_is_the_beginning_of_what_is_trained_on(built: Built) -> None:
+    config = BatchConfig()
+    template = Template(built.tokenizer, config)
+    texts = ["is a ball in the picture ?", "yes", "red or <image> ?", "no"]
+    turns = [Said(("user", "assistant")[i % 2], (text,)) for i, text in enumerate(texts)]
+    turns[0] = Said("user", (PICTURE, "\n", texts[0]))
+    trained = Tokens(built.tokenizer, "<image>", template.text).encode(template.fill(turns))
+    prompt = Asker(built, SHORT)._prompt_ids(question(0, texts[2], history=((texts[0], texts[1]),)))
+    assert prompt.tolist() == trained.ids[: len(prompt)].tolist()
+    assert (trained.labels[len(prompt) :] >= 0).sum() == 2  # the answer and its end
