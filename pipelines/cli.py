@@ -18,6 +18,7 @@ from pipelines.commands.ask import explain, sql, stats, verify, whatif
 from pipelines.commands.index import index
 from pipelines.commands.make import build, demo, plan
 from pipelines.commands.report import report
+from pipelines.commands.train import train
 from pipelines.exports.command import export
 from pipelines.store_errors import as_wrong_request
 from schemas.errors import PairmillError
@@ -35,6 +36,7 @@ COMMANDS: MappingProxyType[str, Callable[..., Any]] = MappingProxyType(
         "report": report,
         "export": export,
         "index": index,
+        "train": train,
     }
 )
 """In the order in which --help lists them."""

@@ -12,6 +12,7 @@ from PIL import Image
 
 from pipelines.cli import app
 from pipelines.recipe_file import load, validated
+from pipelines.train.loop.config_file import checked
 from tests.builders import sample
 from tests.finished import finished
 
@@ -63,6 +64,11 @@ def test_every_command_is_documented_and_helps(name: str) -> None:
 @pytest.mark.parametrize("text", blocks("yaml"), ids=lambda t: t.splitlines()[0])
 def test_documented_recipe_loads(text: str) -> None:
     validated(yaml.safe_load(text), "README")
+
+
+@pytest.mark.parametrize("text", blocks("yaml train"), ids=lambda t: t.splitlines()[0])
+def test_documented_training_loads(text: str) -> None:
+    assert checked(yaml.safe_load(text), "docs").stages
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "pipelines" / "recipes").glob("*.yaml")), ids=lambda p: p.name)
