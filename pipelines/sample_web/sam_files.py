@@ -169,7 +169,8 @@ What everything mode should be set to, in a recipe under `masks.everything`:
 
 {everything}
 
-Trained by `pipelines/sample_web/train_sam.py`, measured by `uv run python -m pipelines.sample_web.train_sam --out
+Trained by the phases of `pipelines/sample_web/train_sam.py`, not in one run of it but in several sittings
+(`docs/decisions/2026-11-23-small-sam.md`), measured by `uv run python -m pipelines.sample_web.train_sam --out
 pipelines/sample_web/sam --only-card`. Scenes for training, for the settings above (validation) and for the figures
 below (test) are disjoint, and disjoint from every demo pool. Mean IoU at the scenes' own size over {scenes} scenes
 ({objects} objects of the test scenes); everything mode and GrabCut over {few} of them:

@@ -48,8 +48,9 @@ class JudgeMasks(LateStage):
 
     def process(self, batch: pa.Table) -> Outcome:
         rows = batch.num_rows
-        judged: Any = pa.repeat(pa.scalar(len(self._rules.rules), pa.int32()), rows)
-        table = pa.table({"sample_id": batch["sample_id"], "mask_rules": judged})
+        columns: dict[str, Any] = {"sample_id": batch["sample_id"]}
+        columns["mask_rules"] = pa.repeat(pa.scalar(len(self._rules.rules), pa.int32()), rows)
+        table = pa.table(columns)
         if not rows or not self._rules.rules:
             return Outcome.all_kept(table)
         found = self._judged(batch)

@@ -60,7 +60,7 @@ class ShardIndex:
         """From rows of `schemas.ledger.ShardEntry`."""
         names = {IMAGE: "image", "json": "json", "txt": "txt", "masks.json": "masks"}
         places = {
-            member: Places(*(_ints(pc.fill_null(table[f"{column}_{what}"], -1)) for what in ("offset", "size")))
+            member: Places(*(_places(table[f"{column}_{what}"]) for what in ("offset", "size")))
             for member, column in names.items()
             if f"{column}_offset" in table.column_names  # builds of before had no masks
         }
@@ -90,6 +90,11 @@ class ShardIndex:
 
 def _names(column: Any) -> list[str]:
     return column.to_pylist()
+
+
+def _places(column: Any) -> np.ndarray:
+    """-1 where a sample has no such member."""
+    return _ints(pc.fill_null(column, pa.scalar(-1, pa.int64())))
 
 
 def _ints(column: Any) -> np.ndarray:
