@@ -4,6 +4,7 @@ In: a LanguageConfig. Out: what AutoModelForCausalLM and AutoTokenizer load; a .
 WrongRequest where nothing can be loaded, weights are missing, or there is no tokenizer.
 """
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
@@ -71,12 +72,10 @@ def _where(name: str) -> tuple[str, str | None]:
         return name, None
     if not path.is_file():
         raise WrongRequest(f"language.model: there is no file {name!r}", "correct the path")
-    try:
-        import gguf  # noqa: F401  # transformers reads such files through it
-    except ImportError as error:
+    if find_spec("gguf") is None:  # transformers reads such files through it
         raise WrongRequest(
             f"language.model {name!r} needs the package gguf", "install the extra: uv sync --extra local"
-        ) from error
+        )
     return str(path.parent), path.name
 
 
