@@ -21,7 +21,7 @@ WIDTH, CHANNELS = 128, 128
 FREQUENCY = 1.5
 """Standard deviation of the frequencies that say where a point is; SAM's is 1 at 64 patches a side, and transformers
 would start at half the width, which tells neighbours as little as far points."""
-EVERYTHING = EverythingConfig(points_per_side=16, predicted_iou=0.7, stability=0.7, smallest_region=30)
+EVERYTHING = EverythingConfig(points_per_side=16, predicted_iou=0.5, stability=0.55, smallest_region=30)
 """What suits it. A grid of 16 has a point on every object; a logit is worth more pixels at this size than at SAM's, so
 that masks are less stable."""
 
@@ -105,11 +105,11 @@ def write(folder: Path, model: Any) -> None:
 
 
 def load(folder: Path) -> tuple[Any, Any]:
-    """SamModel in float32 and eval mode, and its SamImageProcessor."""
+    """SamModel in float32 and eval mode, and its SamProcessor."""
     import torch
-    from transformers import SamImageProcessor, SamModel
+    from transformers import SamModel, SamProcessor
 
-    return SamModel.from_pretrained(folder, dtype=torch.float32).eval(), SamImageProcessor.from_pretrained(folder)
+    return SamModel.from_pretrained(folder, dtype=torch.float32).eval(), SamProcessor.from_pretrained(folder)
 
 
 def megabytes(folder: Path) -> float:
