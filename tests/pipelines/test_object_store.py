@@ -1,6 +1,7 @@
 """A build on an S3-compatible object store has the bytes of one in a folder."""
 
 import hashlib
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,10 +29,11 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "test")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    fsspec.filesystem("s3", skip_instance_cache=True).mkdir("mill")
+    name = f"mill-{secrets.token_hex(4)}"  # moto keeps buckets for as long as the process lives
+    fsspec.filesystem("s3", skip_instance_cache=True).mkdir(name)
     fsspec.get_filesystem_class("s3").clear_instance_cache()
     try:
-        yield "s3://mill/build"
+        yield f"s3://{name}/build"
     finally:
         fsspec.get_filesystem_class("s3").clear_instance_cache()
         server.stop()
