@@ -195,6 +195,7 @@ def _bench(asked: Any, device: str) -> Bench:
     from transformers import SamImageProcessor, SamModel, SamProcessor
 
     from pipelines.sample_web.render import render
+    from pipelines.sample_web.sam_files import EVERYTHING
     from pipelines.sample_web.scenes import make_scene
 
     scenes = [make_scene(FIRST + i) for i in range(asked.pictures)]
@@ -202,7 +203,10 @@ def _bench(asked: Any, device: str) -> Bench:
     if asked.model == "tiny":
         model: Any = SamModel.from_pretrained(SMALL)
         processor = SamProcessor.from_pretrained(SMALL)
-        pictures, config = [render(scene) for scene in scenes], EverythingConfig(points_per_side=asked.points)
+        pictures = [render(scene) for scene in scenes]
+        # what transformers' pipeline has not is off
+        as_theirs = {"points_per_side": asked.points, "smallest_region": 0, "largest": None}
+        config = EVERYTHING.model_copy(update=as_theirs)
         return Bench(model.to(device).eval(), processor, pictures, boxes, config, asked.batch, device)
     model = _random(asked.model, device)
     pictures = [render(scene, (1024, 768)) for scene in scenes]
