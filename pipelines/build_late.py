@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.engine.base import Engine
 from pipelines.engine.local import LocalEngine
-from pipelines.late import counts_labels, families_before, synthesizer, write_final
+from pipelines.late import families_before, synthesizer, write_final
 from pipelines.lineage import Origin
 from pipelines.run_late import LateRunner
 from pipelines.run_part import WorkOrder
@@ -77,7 +77,7 @@ def _conversations(run: "Run", engine: Engine) -> None:
         run.store.write_table(LABELS, table, origin.seal(table))
         return f"{table.num_rows:,} labels and pairs of labels"
 
-    if counts_labels(recipe):
+    if "labels" in steps_of(recipe):
         run.step("labels", labels)
     orders = _orders(run, "conversations")
     if config.batch is not None and config.teacher == "model":

@@ -80,17 +80,13 @@ def late_inputs(plan: "Plan", family: str, part: int) -> dict[str, str] | None:
     if kept is None or before is None:
         return None
     out = {"selection.kept": kept[part], **before}
-    if family == "conversations" and counts_labels(plan.recipe):
+    config = plan.recipe.synthesize
+    if family == "conversations" and config is not None and config.counts_labels:
         labels = plan.seals.one(LABELS)
         if labels is None:
             return None
         out["labels"] = labels.content
     return out
-
-
-def counts_labels(recipe: "Recipe") -> bool:
-    """Whether `groups/labels.parquet` belongs to the build."""
-    return recipe.synthesize is not None and recipe.synthesize.counts_labels
 
 
 def synthesizer(plan: "Plan", config: SynthesizeConfig) -> Synthesize:

@@ -1,6 +1,5 @@
 """The SAMs behind the one face of who finds masks."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from stages.masks.prompted import prompted
 from stages.masks.sam import Sam
 from stages.masks.words import Sam3Words
 from stages.measure.clip_model import device_kind, precision_on
+from stages.torch_settings import TorchSettings, require_device
 
 
 class SamBackend:
@@ -128,27 +128,18 @@ class _Loaded:
     """The model on a device, and the torch settings to put back."""
 
     def __init__(self, config: MasksConfig, device: str, precision: str) -> None:
-        import torch
 
         assert config.sam is not None
-        if device == "cuda":
-            if not torch.cuda.is_available():
-                raise WrongRequest("masks.sam was planned for a GPU and torch finds none", "set masks.sam.device: cpu")
-            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what deterministic cuBLAS asks for
+        require_device(device, "masks.sam", "masks.sam.device")
         self.device = device
         load = models.load_words if config.prompt is Prompt.text else models.load
         self.model: Sam | Sam3Words = load(config.sam.model, device, precision)
-        self._before = (torch.get_num_threads(), torch.are_deterministic_algorithms_enabled())
-        torch.set_num_threads(config.sam.threads)
-        torch.use_deterministic_algorithms(True, warn_only=True)
-        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+        self._settings = TorchSettings(config.sam.threads)
 
     def release(self) -> None:
         import torch
 
-        threads, deterministic = self._before
-        torch.set_num_threads(threads)
-        torch.use_deterministic_algorithms(deterministic)
+        self._settings.restore()
         if self.device == "cuda":
             del self.model
             torch.cuda.empty_cache()

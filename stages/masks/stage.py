@@ -74,9 +74,9 @@ class FindMasks(LateStage):
             self._judge.clip.open()
 
     def close(self) -> None:
-        self._backend.close()
         if self._judge is not None:
-            self._judge.clip.close()
+            self._judge.clip.close()  # first, as it was opened last: each puts torch's settings back
+        self._backend.close()
 
     def fetch_weights(self) -> None:
         """Bring a model named on the hub into the local cache, so that `identity` can hash it."""

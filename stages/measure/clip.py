@@ -6,7 +6,6 @@ GPU or CPU model is not: two machines of the same kind may differ in the last bi
 """
 
 import html
-import os
 import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -14,7 +13,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import pyarrow as pa
 
-from schemas.errors import WrongRequest
 from schemas.recipe import ClipConfig
 from schemas.row import Row
 from schemas.sample import ClipScore, Pair
@@ -22,6 +20,7 @@ from stages.base import Outcome, Resources
 from stages.measure import clip_model
 from stages.measure.base import MeasureReason, PixelMeasure
 from stages.measure.decode import Decoded
+from stages.torch_settings import TorchSettings, require_device
 
 if TYPE_CHECKING:
     import torch
@@ -134,14 +133,8 @@ class _Loaded:
         import torch
 
         clip_model.check(config)
-        if device == "cuda":
-            if not torch.cuda.is_available():
-                raise WrongRequest("measure.clip was planned for a GPU and torch finds none", "set clip.device: cpu")
-            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what deterministic cuBLAS asks for
-        self._before = (torch.get_num_threads(), torch.are_deterministic_algorithms_enabled())
-        torch.set_num_threads(config.threads)
-        torch.use_deterministic_algorithms(True, warn_only=True)
-        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+        require_device(device, "measure.clip", "clip.device")
+        self._settings = TorchSettings(config.threads)
         self.device, self.dtype = device, torch.bfloat16 if precision == "bf16" else torch.float32
         self.model, self.transform, self.tokenizer = clip_model.load(config, device, precision)
         self._forbidden = _special_tokens(self.tokenizer)
@@ -191,9 +184,7 @@ class _Loaded:
     def release(self) -> None:
         import torch
 
-        threads, deterministic = self._before
-        torch.set_num_threads(threads)
-        torch.use_deterministic_algorithms(deterministic)
+        self._settings.restore()
         if self.device == "cuda":
             del self.model
             torch.cuda.empty_cache()

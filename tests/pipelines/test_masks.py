@@ -27,8 +27,8 @@ from schemas.stream import SourceConfig, StreamConfig
 from stages.masks.rle import decode
 from stages.store import Store
 from stages.stream.batches import BatchReader
-from stages.views import open_views
 from tests.conftest import RECIPE, Cli, Web, sets
+from tests.pipelines.asking import rows
 from tests.pipelines.test_kill import NO_CLIP, result
 
 QUICK = {"backend": "grabcut", "grabcut": {"side": 96}}
@@ -44,14 +44,6 @@ def run(web: Web, folder: Path, masks: dict[str, Any], *more: str) -> Store:
     store = Store(str(folder))
     build(load(str(RECIPE), settings(web, masks, *more)), store)
     return store
-
-
-def rows(store: Store, query: str) -> list[Any]:
-    con = open_views(store)
-    try:
-        return con.execute(query).fetchall()
-    finally:
-        con.close()
 
 
 @pytest.fixture(scope="module")

@@ -29,8 +29,8 @@ from schemas.synthesize import SynthesizeConfig
 from stages.store import Store
 from stages.stream.batches import BatchReader
 from stages.synthesize.endpoint.many import Asker
-from stages.views import open_views
 from tests.conftest import RECIPE, Cli, Web, sets
+from tests.pipelines.asking import rows
 from tests.pipelines.test_kill import NO_CLIP, result
 from tests.stages.synthesize.endpoint.batches import BatchServer
 from tests.stages.synthesize.endpoint.server import COMPLETION, PROMPT, Do, Seen, Server, completion, error
@@ -71,14 +71,6 @@ def run(web: Web, folder: Path, *more: str) -> Store:
     store = Store(str(folder))
     build(load(str(RECIPE), settings(web, *more)), store)
     return store
-
-
-def rows(store: Store, query: str) -> list[Any]:
-    con = open_views(store)
-    try:
-        return con.execute(query).fetchall()
-    finally:
-        con.close()
 
 
 def selected(store: Store) -> int:
