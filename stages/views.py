@@ -168,7 +168,7 @@ def _add_views(con: "duckdb.DuckDBPyConnection", store: Store, families: list[st
     for name, (_, row) in {**_GLOBALS, "ledger": ("", Rejection)}.items():
         files = sorted(ledger) if name == "ledger" else found[name]
         if files:
-            con.execute(f"CREATE VIEW {name} AS SELECT {names(row.columns())} FROM {_scan(files)}")
+            _file_view(con, name, names(row.columns()), files)
     for family in chosen:
         _unnested(con, family)
     decided = next((name for name in ("final", "selection") if found[name]), None)
@@ -191,7 +191,20 @@ def _family_view(con: "duckdb.DuckDBPyConnection", family: str, files: list[str]
         return
     part = r"regexp_extract(filename, '(\d+)\.parquet$', 1)::INTEGER AS part"
     columns = f"{part}, file_row_number::INTEGER AS row, {names(schema.names)}"
-    con.execute(f"CREATE VIEW {view} AS SELECT {columns} FROM {_scan(files)}")
+    _file_view(con, view, columns, files)
+
+
+def _file_view(con: "duckdb.DuckDBPyConnection", view: str, columns: str, files: list[str]) -> None:
+    """Raises WrongData for files that lack a column: another version of pairmill wrote them."""
+    import duckdb
+
+    try:
+        con.execute(f"CREATE VIEW {view} AS SELECT {columns} FROM {_scan(files)}")
+    except duckdb.BinderException as error:
+        raise WrongData(
+            f"{files[0]} was written by another version: {one_line(error)}",
+            "run `pairmill build` on it again: it makes anew what has changed",
+        ) from error
 
 
 def _joined_views(con: "duckdb.DuckDBPyConnection", families: list[str], decided_by: str | None) -> None:

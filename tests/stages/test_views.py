@@ -5,6 +5,7 @@ from pathlib import Path
 
 import fsspec
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from schemas.errors import WrongData, WrongRequest
@@ -270,3 +271,12 @@ def test_a_question_asked_twice_sees_the_same_rows(tmp_path: Path) -> None:
     assert query(con, "SELECT * FROM samples ORDER BY part, row").equals(first)
     assert first.num_rows == 40
     con.close()
+
+
+def test_files_of_another_version_are_named(tmp_path: Path) -> None:
+    store = build(str(tmp_path / "b"), SAMPLES, part_rows=3)
+    file = tmp_path / "b" / "pool" / "00001.parquet"
+    pq.write_table(pq.read_table(file).drop_columns(["caption"]), file)
+    pq.write_table(pq.read_table(other := file.with_name("00000.parquet")).drop_columns(["caption"]), other)
+    with pytest.raises(WrongData, match=r"pool/00000\.parquet was written by another version.*caption.*pairmill build"):
+        open_readonly(store)
