@@ -18,6 +18,8 @@ from pipelines.sample_web.troubles import Trouble, planned
 
 SEEDS_PER_POOL = 100_000
 """Scene seeds of pool seed s: s·100,000 + n; with s < 90 they stay below the small CLIP's own scenes."""
+BOXED = 0.4
+"""Share of rows that have boxes; most pools have them for some."""
 
 _EDITS: dict[Trouble, tuple[Edit, ...]] = {
     Trouble.near_requality: (Edit.requality,),
@@ -68,14 +70,14 @@ class Planted:
     height: int | None = None
 
 
-def plant(rows: int, seed: int) -> list[Planted]:
-    """Every row of the pool, in pool order."""
+def plant(rows: int, seed: int, boxed: float = BOXED) -> list[Planted]:
+    """Every row of the pool, in pool order; a share `boxed` of them has boxes."""
     rng = Random(f"pool:{seed}")
     counts = planned(rows)
     derived = (Trouble.exact_duplicate, Trouble.repeated_row, *_EDITS)
     first = [trouble for trouble, count in counts.items() if trouble not in derived for _ in range(count)]
     rng.shuffle(first)
-    planted = [_original(trouble, seed * SEEDS_PER_POOL + n, rng) for n, trouble in enumerate(first)]
+    planted = [_original(trouble, seed * SEEDS_PER_POOL + n, rng, boxed) for n, trouble in enumerate(first)]
     planted = _swap(planted, rng)
     planted = _with_copies(planted, counts, rng)
     rng.shuffle(planted)
@@ -93,7 +95,7 @@ def _originals_first(planted: list[Planted]) -> list[Planted]:
     return rows
 
 
-def _original(trouble: Trouble, seed: int, rng: Random) -> Planted:
+def _original(trouble: Trouble, seed: int, rng: Random, boxed: float) -> Planted:
     """A row with a scene of its own."""
     payload = Payload(
         seed,
@@ -111,7 +113,7 @@ def _original(trouble: Trouble, seed: int, rng: Random) -> Planted:
     if trouble in _BAD_CAPTIONS:
         caption = _BAD_CAPTIONS[trouble](rng)
     url, pages = addressed(trouble, payload, rng)
-    has_boxes, has_size = rng.random() < 0.4, rng.random() < 0.5
+    has_boxes, has_size = rng.random() < boxed, rng.random() < 0.5
     return Planted(
         trouble, url, caption, payload, claims, true_caption,
         source_id=f"s{seed:09d}", pages=pages, hard_kind=hard_kind, sha256=_promised(trouble, payload),

@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.sample_web.plant import Planted, plant
+from pipelines.sample_web.plant import BOXED, Planted, plant
 from pipelines.sample_web.scenes import make_scene
 from pipelines.sample_web.site import SITE_FILE, write_site
 from pipelines.sample_web.troubles import EXPECTED
@@ -76,16 +76,17 @@ class SampleWeb:
         return self.folder / SITE_FILE
 
 
-def write_pool(folder: Path | str, rows: int = 1200, seed: int = 7) -> SampleWeb:
+def write_pool(folder: Path | str, rows: int = 1200, seed: int = 7, boxed: float = BOXED) -> SampleWeb:
     """Write pool, truth and site map to `folder`; the same arguments give the same bytes.
 
+    A share `boxed` of the rows has boxes; nothing else depends on it.
     Raises ValueError where `rows` is too few to hold each trouble once.
     """
     if rows < MIN_ROWS:
         raise ValueError(f"rows={rows} cannot hold every planted trouble; ask for at least {MIN_ROWS}")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    planted = plant(rows, seed)
+    planted = plant(rows, seed, boxed)
     pool = [_pool_row(p) for p in planted]
     truth = [_truth_row(i, p) for i, p in enumerate(planted)]
     pq.write_table(pa.Table.from_pylist(pool, POOL_SCHEMA), folder / POOL_FILE)

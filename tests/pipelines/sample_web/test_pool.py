@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections import Counter, defaultdict
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -127,3 +128,11 @@ def test_boxes_of_the_pool_are_those_of_the_scene(pool: list[dict], truth: list[
         assert json.loads(t["scene"])["counts"] == Counter(b["label"] for b in p["boxes"])
         checked += 1
     assert checked > 30
+
+
+def test_more_boxes_change_nothing_else(tmp_path: Path, small_web: SampleWeb) -> None:
+    every = write_pool(tmp_path, rows=small_web.rows, seed=small_web.seed, boxed=1.0)
+    few, all_of_them = (pq.read_table(web.pool) for web in (small_web, every))
+    assert few.drop_columns(["boxes"]).equals(all_of_them.drop_columns(["boxes"]))
+    shown = pq.read_table(every.truth)["scene"].is_valid()
+    assert all_of_them["boxes"].is_valid().equals(shown) and not few["boxes"].is_valid().equals(shown)
