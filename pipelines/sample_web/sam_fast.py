@@ -1,7 +1,7 @@
 """The decoder's answers at a tenth of their cost, as long as its image-to-token attention adds nothing.
 
 A model starts so (`sam_files.new_model`): the picture's side of the decoder is then the same for all prompts and is
-computed once for each picture, and all four masks of a prompt come at once.
+computed once for each picture, and all four masks of a prompt come at once. `whole`: the same at its cost.
 """
 
 from dataclasses import dataclass
@@ -55,6 +55,28 @@ def answers(model: Any, features: "torch.Tensor", sparse: "torch.Tensor") -> Ans
     weights = torch.stack([head(queries[:, :, index]) for index, head in heads], 2)
     masks = torch.einsum("npmc,ncyx->npmyx", weights, cells)
     return Answers(masks, decoder.iou_prediction_head(queries[:, :, 0]), weights, cells, queries)
+
+
+def whole(model: Any, features: "torch.Tensor", sparse: "torch.Tensor") -> "tuple[torch.Tensor, torch.Tensor]":
+    """All four masks of each prompt, logits (n, p, 4, rows, columns), and their predicted IoU (n, p, 4), the picture
+    looking at each prompt's tokens."""
+    import torch
+
+    decoder = model.mask_decoder
+    many, asked = sparse.shape[:2]
+    own = torch.cat((decoder.iou_token.weight, decoder.mask_tokens.weight)).expand(many, asked, -1, -1)
+    dense = model.prompt_encoder.no_mask_embed.weight.reshape(1, -1, 1, 1)
+    queries, keys = decoder.transformer(
+        point_embeddings=torch.cat((own, sparse), 2),
+        image_embeddings=(features + dense).repeat_interleave(asked, 0),
+        image_positional_embeddings=model.get_image_wide_positional_embeddings().repeat(many * asked, 1, 1, 1),
+        attention_similarity=None,
+    )[:2]
+    cells = _fine(decoder, keys.transpose(2, 3).reshape(many * asked, *features.shape[1:]))
+    heads = enumerate(decoder.output_hypernetworks_mlps, start=1)
+    weights = torch.stack([head(queries[:, :, index]) for index, head in heads], 2)
+    masks = torch.einsum("npmc,npcyx->npmyx", weights, cells.reshape(many, asked, *cells.shape[1:]))
+    return masks, decoder.iou_prediction_head(queries[:, :, 0])
 
 
 def _looked(look: Any, queries: Any, tokens: Any, keys: Any, place: Any) -> "torch.Tensor":

@@ -4,7 +4,7 @@ The encoder looks first: a teacher reads from its patches what lies where. Then 
 each prompt (`sam_match`), the decoder's attention is laid out to fetch that feature, and everything is trained on
 prompts as SAM is (arXiv:2304.02643, section 3 and appendix A): the best of the three masks of a prompt learns, and each
 mask's IoU is predicted. One point or one box is a prompt; there are no rounds of corrections, and no masks are given as
-prompts. The decoder's look from the picture at the tokens is never trained: it adds nothing (`sam_fast`).
+prompts. The decoder's look from the picture at the tokens adds nothing at first (`sam_fast`) and learns at the end.
 """
 
 import json
@@ -26,13 +26,14 @@ if TYPE_CHECKING:
 
 _ONE, _THREE = slice(0, 1), slice(1, None)
 """The decoder's masks: of `multimask_output=False`, and of True."""
+_ASKED = sam_data.Asked(points=8, background=2, boxes=4)
 _WARM = 100
 """Steps in which the learning rate rises, at most."""
 
 
 @dataclass(frozen=True)  # without slots: the command line reads its defaults from the class
 class TrainConfig:
-    scenes: int = 8_000
+    scenes: int = 16_000
     """Drawn for it, a multiple of 250."""
     looks: int = 600
     """Steps of the encoder with its teacher."""
@@ -40,8 +41,10 @@ class TrainConfig:
     """Steps of the encoder and what makes masks, with the feature under each prompt."""
     fetches: int = 120
     """Steps of the decoder alone, which learns to fetch it."""
-    answers: int = 600
-    """Steps of everything."""
+    answers: int = 6_000
+    """Steps of everything but the picture's look at the tokens."""
+    ends: int = 900
+    """Steps of everything, at about half the rate."""
     look_batch: int = 16
     batch: int = 12
     rate: float = 1e-3
@@ -84,6 +87,7 @@ class Trainer:
         rest = [p for name, p in self.model.named_parameters() if not name.startswith("vision_encoder.")]
         self._train("fetch", self._fetch, [[], [*rest, *self.hand_over.parameters()]], (self.config.fetches, size))
         self._train("answer", self._answer, [encoder, rest], (self.config.answers, size))
+        self._train("end", self._end, [encoder, rest], (self.config.ends, size), of_rate=0.3)
         return self.model.eval()
 
     def _train(
@@ -92,6 +96,7 @@ class Trainer:
         loss_of: Callable[[np.ndarray], "tuple[torch.Tensor, dict[str, float]]"],
         parameters: "Sequence[Iterable[torch.nn.Parameter]]",
         length: tuple[int, int],
+        of_rate: float = 1.0,
     ) -> None:
         """AdamW, one cycle of the learning rate. `parameters`: the encoder's, and those of what learns twice as fast.
         `length`: steps, and scenes in each."""
@@ -101,7 +106,8 @@ class Trainer:
         if not steps:
             return
         slow, fast = (list(some) for some in parameters)
-        groups = [{"params": some, "lr": rate} for some, rate in ((slow, config.rate), (fast, 2 * config.rate)) if some]
+        rate = config.rate * of_rate
+        groups = [{"params": some, "lr": lr} for some, lr in ((slow, rate), (fast, 2 * rate)) if some]
         optimizer = torch.optim.AdamW(groups, weight_decay=config.weight_decay, betas=(0.9, 0.98))
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimizer,
@@ -175,15 +181,24 @@ class Trainer:
         seen, coverage = self._asked(rows)
         sparse, which = self._prompts(seen)
         said = sam_fast.answers(self.model, self._embedded(seen), sparse)
-        three, one = (self._told(said.masks[:, :, k], said.iou[:, :, k], coverage, which) for k in (_THREE, _ONE))
+        return self._judged(said.masks, said.iou, coverage, which)
+
+    def _end(self, rows: np.ndarray) -> "tuple[torch.Tensor, dict[str, float]]":
+        """The same through the decoder as it is: dearer, so about fewer prompts."""
+        seen, coverage = self._asked(rows, sam_data.Asked(points=3, background=1, boxes=3))
+        sparse, which = self._prompts(seen)
+        return self._judged(*sam_fast.whole(self.model, self._embedded(seen), sparse), coverage, which)
+
+    def _judged(self, masks: Any, iou: Any, coverage: Any, which: Any) -> "tuple[torch.Tensor, dict[str, float]]":
+        three, one = (self._told(masks[:, :, k], iou[:, :, k], coverage, which) for k in (_THREE, _ONE))
         loss = three.mask + three.iou + (one.mask + one.iou) * 0.3
         error = float(three.iou.detach()) ** 0.5
         return loss, {"iou": float(three.best), "one": float(one.best), "error": error}
 
-    def _asked(self, rows: np.ndarray) -> "tuple[sam_data.Batch, torch.Tensor]":
+    def _asked(self, rows: np.ndarray, asked: sam_data.Asked = _ASKED) -> "tuple[sam_data.Batch, torch.Tensor]":
         import torch
 
-        seen = sam_data.batch(self.data, rows, sam_data.Asked(points=8, background=2, boxes=4), self._rng)
+        seen = sam_data.batch(self.data, rows, asked, self._rng)
         return seen, torch.from_numpy(seen.coverage)
 
     def _prompts(self, seen: sam_data.Batch) -> "tuple[torch.Tensor, torch.Tensor]":

@@ -157,6 +157,9 @@ def test_the_fast_way_gives_the_decoders_answers() -> None:
         model.mask_decoder.transformer.layers[0].cross_attn_image_to_token.out_proj.weight.normal_(0, 0.3)
         theirs = model(image_embeddings=features, input_points=points)
         assert not torch.allclose(said.masks[:, :, 1:], theirs.pred_masks, atol=1e-2)
+        masks, iou = sam_fast.whole(model, features, sparse)
+        assert torch.allclose(masks[:, :, 1:], theirs.pred_masks, atol=1e-3)
+        assert torch.allclose(iou[:, :, 1:], theirs.iou_scores, atol=1e-4)
 
 
 def test_a_decoder_laid_out_fetches_what_lies_under_its_point() -> None:
@@ -209,7 +212,9 @@ def test_training_writes_a_checkpoint_that_transformers_loads(tmp_path: Path, da
     from transformers import SamModel
 
     data.save(tmp_path / "scenes.npz")
-    config = train_sam.TrainConfig(scenes=len(SEEDS), looks=1, matches=1, fetches=1, answers=1, look_batch=2, batch=2)
+    config = train_sam.TrainConfig(
+        scenes=len(SEEDS), looks=1, matches=1, fetches=1, answers=1, ends=1, look_batch=2, batch=2
+    )
     train_sam.train(config, tmp_path / "sam", tmp_path / "scenes.npz")
     plain = SamModel.from_pretrained(tmp_path / "sam")
     fresh = sam_files.new_model(config.seed)
