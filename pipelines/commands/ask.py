@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from pipelines.terminal import BuildArg, JsonFlag, built, emit, show, survival
+from schemas.errors import WrongRequest
 
 
 def verify(build: BuildArg, as_json: JsonFlag = False) -> None:
@@ -100,15 +101,32 @@ def _recipe_of(store: Any, load: Callable[[str], Any]) -> Any:
 
 
 def explain(
-    build: BuildArg,
-    sample: Annotated[str, typer.Argument(help="sample_id or its beginning, a URL, or SHARD/POSITION.")],
+    build: Annotated[str, typer.Argument(help="Build folder: a path or an fsspec URL. With --step: a training run.")],
+    sample: Annotated[str | None, typer.Argument(help="sample_id or its beginning, a URL, or SHARD/POSITION.")] = None,
     picture: Annotated[Path | None, typer.Option(help="Draw the picture with its masks: .png or .jpg.")] = None,
+    step: Annotated[int | None, typer.Option(help="The samples of this training step, counted from 1.")] = None,
+    data: Annotated[
+        list[str] | None,
+        typer.Option("--data", help="With --step: where a build lies now.", metavar="[NAME=]BUILD"),
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """One sample's whole story: pool row, fetch, measures, duplicates, masks, conversations, decision, shard.
+    """One sample's whole story, or, with --step, the exact samples of a training step and where each comes from.
+
+    Of a sample: pool row, fetch, measures, duplicates, masks, conversations, decision, shard. Of a step: loss and label
+    tokens of each conversation, its sample's URL, caption, measures and rules, teacher and prompt, what was rejected.
 
     Example: pairmill explain builds/demo 3f2a
+
+    Example: pairmill explain --step 40 runs/demo
     """
+    if step is not None:
+        _explain_step(build, step, data, as_json, alone=sample is None and picture is None)
+        return
+    if sample is None:
+        raise WrongRequest("no sample is named", "give a sample_id, a URL or SHARD/POSITION; or --step N and a run")
+    if data:
+        raise WrongRequest("--data is about the builds of a training run", "give --step N and a run, or leave it out")
     from pipelines.explain import explain as run
     from pipelines.explain import story
 
@@ -122,3 +140,16 @@ def explain(
         emit(said)
     else:
         typer.echo(story(said))
+
+
+def _explain_step(run: str, step: int, data: list[str] | None, as_json: bool, alone: bool) -> None:
+    from pipelines.train.lineage.step import explain_step
+    from pipelines.train.lineage.story import story
+
+    if not alone:
+        raise WrongRequest("--step tells of a whole step", "leave sample and --picture out")
+    said = explain_step(run, step, data)
+    if as_json:
+        emit(said)
+    else:
+        typer.echo(story(said), nl=False)

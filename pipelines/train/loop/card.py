@@ -1,4 +1,8 @@
-"""The run's card: which data, which model, which settings, which versions. No clock is in it."""
+"""The run's card, for people and for machines: data, model, settings, versions. No clock is in it.
+
+RUN/README.md   as a page
+RUN/card.json   {stages: [{name, data: [{name, manifest, samples, streamed}], learning, values, steps}], changes}
+"""
 
 import json
 import platform
@@ -11,10 +15,11 @@ import yaml
 from pipelines.train.freeze import trainable
 from pipelines.train.loop.record import RECORD, step_record
 from pipelines.train.models import Built
+from schemas.errors import WrongData
 from schemas.train_loop import TrainConfig
 from stages.stream.source import BUILD_MANIFEST, FOLDER, Source
 
-CARD, CONFIG = "README.md", "config.yaml"
+CARD, FACTS, CONFIG = "README.md", "card.json", "config.yaml"
 PACKAGES = ("transformers", "peft", "safetensors", "tokenizers", "numpy")
 
 
@@ -44,9 +49,11 @@ def learning(built: Built) -> dict[str, int]:
 
 
 def write_card(config: TrainConfig, run: Path, told: list[dict[str, Any]], changes: list[str]) -> None:
-    """README.md. `told`: of each stage begun so far, its data and sizes."""
+    """README.md and card.json. `told`: of each stage begun so far, its data and sizes."""
     import torch
 
+    stages = [{"name": stage.name, **about} for stage, about in zip(config.stages, told, strict=False)]
+    _put(run / FACTS, json.dumps({"stages": stages, "changes": changes}, indent=1, ensure_ascii=False) + "\n")
     lines = ["# A training run of pairmill", "", f"`{CONFIG}` has all settings.", ""]
     for stage, about in zip(config.stages, told, strict=False):
         lines += [f"## Stage {stage.name}", "", f"Learns: {stage.freeze.train}, {about['learning']:,} of "]
@@ -65,7 +72,20 @@ def write_card(config: TrainConfig, run: Path, told: list[dict[str, Any]], chang
         lines += ["## Changed on the way", "", *(f"- {change}" for change in changes), ""]
     if (run / RECORD).exists() and about_last(run):
         lines += ["## Where it stands", "", about_last(run), ""]
-    (run / CARD).write_text("\n".join(lines), encoding="utf-8")
+    _put(run / CARD, "\n".join(lines))
+
+
+def read_facts(run: Path) -> dict[str, Any] | None:
+    """card.json; None where there is none. Raises WrongData."""
+    try:
+        found = json.loads((run / FACTS).read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise WrongData(
+            f"{run / FACTS} is no JSON: {error}", "run the same `pairmill train` again: it writes it anew"
+        ) from error
+    return found
 
 
 def about_last(run: Path) -> str:
@@ -75,6 +95,13 @@ def about_last(run: Path) -> str:
         return ""
     last = step_record(run, steps)
     return f"Step {last.step}, stage {last.stage}: loss {last.loss:.4f} over {last.label_tokens:,} label tokens."
+
+
+def _put(path: Path, text: str) -> None:
+    """Whole at every instant: others read it while a run goes on."""
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
 
 
 def _model(config: TrainConfig) -> str:
