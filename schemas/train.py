@@ -129,6 +129,9 @@ class LanguageConfig(StageConfig):
     """A name on the hub, a folder of transformers, a .gguf file, or `local`: SmolLM2-135M-Instruct, of the extra
     `local`."""
     attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
+    quantize: Literal["nf4"] | None = None
+    """nf4: while it is trained beside, its frozen matrices are kept in 4 bits (QLoRA, arXiv:2305.14314), on CUDA, by
+    bitsandbytes. What is saved is the model in its own precision with what was learnt added."""
 
 
 class AnyresConfig(StageConfig):

@@ -36,6 +36,19 @@ class OptimConfig(StageConfig):
     """Longest gradient, over all that learns together; null: not clipped."""
 
 
+class FeatureConfig(StageConfig):
+    """The vision tower's features, kept on disk: a picture that was seen once, in this run or another, is not seen
+    again. They are kept in bfloat16, and the projector gets them so from the first time on."""
+
+    folder: Annotated[str, Field(min_length=1), RUNTIME]
+    """A local folder, shared by runs and processes; each tower and its preprocessing have a folder in it."""
+    most_bytes: Annotated[int, Field(gt=0), RUNTIME] = 256 << 30
+    """Nothing is stored beyond, but for what each process has in its hands (`file_bytes`). ViT-L/14 at 336 pixels takes
+    1.2 MB for a picture."""
+    file_bytes: Annotated[int, Field(gt=0), RUNTIME] = 64 << 20
+    """Of a file, at least; checkpoints and the stage's end write what there is."""
+
+
 class TrainStage(StageConfig):
     """One stage: what learns from which samples, in how many steps."""
 
@@ -44,6 +57,8 @@ class TrainStage(StageConfig):
     batches: BatchConfig = BatchConfig()
     freeze: FreezeConfig = FreezeConfig()
     optim: OptimConfig = OptimConfig()
+    features: FeatureConfig | None = None
+    """Null: the tower sees every picture each time. Only family llava."""
     steps: Count | None = None
     """Null: until the stream ends; its batches are counted before the first step. A stream that ends before so many
     steps are done ends the run with an error."""
@@ -101,7 +116,20 @@ class TrainConfig(StageConfig):
         names = [stage.name for stage in self.stages]
         if len(set(names)) != len(names):
             raise ValueError(f"two stages are called {max(names, key=names.count)!r}: rename one")
+        if self.model is not None and self.model.language.quantize is not None:
+            self._packed()
         return self
+
+    def _packed(self) -> None:
+        """Raises ValueError for what cannot be done beside a language model in 4 bits."""
+        told = "model.language.quantize: nf4"
+        *before, last = [stage.freeze.train for stage in self.stages]
+        if "language" in [*before, last]:
+            raise ValueError(f"{told} keeps the language model as it is; set freeze.train to projector or lora")
+        if "lora" in before:
+            raise ValueError(f"{told}: the stage with adapters must be the last one; train what follows in another run")
+        if self.device == "cpu" or self.parallel == "fsdp2":
+            raise ValueError(f"{told} needs device cuda (or auto), and parallel ddp")
 
 
 class StepSample(BaseModel):

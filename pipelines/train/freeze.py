@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipelines.train.models import Built
+from pipelines.train.quantize import values
 from schemas.errors import WrongRequest
 from schemas.train import FreezeConfig, LoraConfig
 
@@ -53,7 +54,7 @@ def freeze(built: Built, config: FreezeConfig, seed: int = 0) -> Built:
 def trainable(model: Any) -> Trainable:
     """Parameters that learn; one that is shared under two names is counted once."""
     named = list(model.named_parameters())
-    return Trainable({n: p.numel() for n, p in named if p.requires_grad}, sum(p.numel() for _, p in named))
+    return Trainable({n: p.numel() for n, p in named if p.requires_grad}, sum(values(p) for _, p in named))
 
 
 def set_training(built: Built) -> None:

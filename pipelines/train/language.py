@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from pipelines.train.loading import hub_errors, refuse_random
+from pipelines.train.quantize import four_bit
 from schemas.errors import WrongRequest
 from schemas.train import LanguageConfig
 
@@ -21,7 +22,9 @@ def load_language(config: LanguageConfig, dtype: Any) -> tuple[Any, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     folder, file = _where(config.model)
-    packed = {"gguf_file": file} if file else {}
+    packed: dict[str, Any] = {"gguf_file": file} if file else {}
+    if config.quantize is not None:
+        packed = four_bit(config.model, dtype)
     with hub_errors("language.model", config.model):
         tokenizer = AutoTokenizer.from_pretrained(folder, **packed)
         model, found = cast(
@@ -33,6 +36,8 @@ def load_language(config: LanguageConfig, dtype: Any) -> tuple[Any, Any]:
     refuse_random("language.model", config.model, found)
     if file:
         _forget_packing(model)
+    elif config.quantize is not None:
+        del model.config.quantization_config  # it would be the whole model's, once that is saved
     return model.eval(), tokenizer
 
 

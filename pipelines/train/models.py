@@ -131,6 +131,7 @@ def join(family: str, settings: Callable[[], Any], tower: Any, language: Any) ->
         raise _unfit(language, "its decoder and head are not of the plain make")
     model.model.vision_tower, model.model.language_model, model.lm_head = tower, decoder, head
     model.generation_config = language.generation_config
+    model.is_loaded_in_4bit = getattr(language, "is_loaded_in_4bit", False)  # peft looks for it
     if not torch.equal(_logits(model), expected):
         raise _unfit(language, "it does more behind its decoder than a head does (scaled or capped logits)")
     return model.eval()

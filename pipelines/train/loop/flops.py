@@ -10,6 +10,7 @@ from typing import Any
 
 from pipelines.train.batches.collate import Batch
 from pipelines.train.models import Built
+from pipelines.train.quantize import values
 
 PEAK = {
     "B200": 2250e12, "H200": 989e12, "H100 PCIe": 756e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12,
@@ -27,14 +28,27 @@ class Work:
     per_pair: float
     """Attention: 12 · layers · width, for each token and token of its example."""
     per_square: float
-    """Tower and projector, for one square that the tower sees."""
+    """Projector, for one square of a picture."""
+    per_look: float
+    """Tower, for one square that it sees: not those whose features were kept."""
 
     def of(self, batch: Batch) -> float:
         """Floating-point operations of a batch, forward and back."""
         pairs = sum((s.stop - s.start) ** 2 for s in batch.segments)
-        pixels = batch.pixels.get("pixel_values")
-        squares = 0 if pixels is None or batch.filler else pixels.shape[:-3].numel()
-        return self.per_token * batch.stats.tokens + self.per_pair * pairs + self.per_square * squares
+        squares, looks = squares_of(batch)
+        pictures = self.per_square * squares + self.per_look * looks
+        return self.per_token * batch.stats.tokens + self.per_pair * pairs + pictures
+
+
+def squares_of(batch: Batch) -> tuple[int, int]:
+    """(squares that the projector has, those that the tower saw), once the batch was learnt from."""
+    if batch.filler or not batch.pixels:
+        return 0, 0
+    features: Any = batch.pixels.get("features")
+    if features is not None:
+        return len(features.places), features.looked
+    squares = batch.pixels["pixel_values"].shape[:-3].numel()
+    return squares, squares
 
 
 def work_of(built: Built) -> Work:
@@ -52,7 +66,8 @@ def work_of(built: Built) -> Work:
     return Work(
         4.0 * all_of + 2.0 * learning,
         12.0 * text.num_hidden_layers * text.hidden_size,
-        patches * (2.0 * tower + 6.0 * projector),
+        patches * 6.0 * projector,
+        patches * 2.0 * tower,
     )
 
 
@@ -68,5 +83,5 @@ def peak_of(device: Any, told: float | None) -> float | None:
 
 def _sizes(module: Any) -> tuple[int, int]:
     """(values that learn, all values)."""
-    found = [(p.numel() if p.requires_grad else 0, p.numel()) for p in module.parameters()]
+    found = [(p.numel() if p.requires_grad else 0, values(p)) for p in module.parameters()]
     return sum(a for a, _ in found), sum(b for _, b in found)

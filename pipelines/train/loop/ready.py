@@ -6,14 +6,19 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.train.batches.collate import Form
+from pipelines.train.batches.images import Pixels
+from pipelines.train.features.tower import Features, take_out
 from pipelines.train.freeze import freeze, set_training, trainable
 from pipelines.train.load import load_model
+from pipelines.train.loop.card import learning
 from pipelines.train.loop.flops import Work, work_of
 from pipelines.train.loop.optim import make_optimizer
+from pipelines.train.loop.pixels import pixels_of
 from pipelines.train.loop.world import World
 from pipelines.train.models import Built, build
 from pipelines.train.save import load_projector
 from schemas.errors import WrongRequest
+from schemas.train import ModelConfig
 from schemas.train_loop import TrainConfig, TrainStage
 
 MODEL, PROJECTOR = "model", "projector"
@@ -39,6 +44,15 @@ class Ready:
     """Whether matrices are multiplied in bfloat16."""
     form: Form
     work: Work
+    learning: dict[str, int]
+    """As the card tells it."""
+    features: Features | None
+    """The tower, where its features are kept."""
+
+    def pixels(self) -> Pixels:
+        """What makes a batch's pictures."""
+        plain = pixels_of(self.built)
+        return plain if self.features is None else self.features.pixels(plain)
 
     def computing(self) -> Any:
         """Context of a forward pass."""
@@ -67,15 +81,16 @@ class Ready:
         return [p for p in found if p is not None and p.requires_grad]
 
 
-def loaded(config: TrainConfig, run: Path, number: int) -> Built:
-    """What is configured, with all that the first `number` stages saved; nothing frozen."""
+def loaded(config: TrainConfig, run: Path, number: int, learns: bool = False) -> Built:
+    """What is configured, with all that the first `number` stages saved; nothing frozen. `learns`: the language model
+    as it is while something learns, which may be in 4 bits; else in its own precision."""
     attention = config.model.language.attention if config.model is not None else "sdpa"
     done = [outputs(run, stage) for stage in config.stages[:number]]
     whole = [i for i, folder in enumerate(done) if folder.name == MODEL]
     if whole:
         built = load_model(done[whole[-1]], attention)
     elif config.model is not None:
-        built = build(config.model)
+        built = build(config.model if learns else _unpacked(config.model))
     else:
         built = load_model(str(config.base), attention)
     projectors = done[whole[-1] + 1 :] if whole else done
@@ -84,18 +99,22 @@ def loaded(config: TrainConfig, run: Path, number: int) -> Built:
     return built
 
 
-def started(config: TrainConfig, run: Path, number: int) -> Built:
-    """The model that a stage begins with, frozen but for what it learns."""
-    return freeze(loaded(config, run, number), config.stages[number].freeze, config.seed)
+def started(config: TrainConfig, run: Path, number: int, learns: bool = False) -> Built:
+    """The model that a stage begins with, frozen but for what it learns. `learns`: as for `loaded`."""
+    return freeze(loaded(config, run, number, learns), config.stages[number].freeze, config.seed)
+
+
+def _unpacked(config: ModelConfig) -> ModelConfig:
+    return config.model_copy(update={"language": config.language.model_copy(update={"quantize": None})})
 
 
 def ready(config: TrainConfig, run: Path, number: int, world: World) -> Ready:
     """Raises WrongRequest."""
     import torch
 
-    built = started(config, run, number)
+    built = started(config, run, number, learns=True)
     half = next(built.core.model.language_model.parameters()).dtype == torch.bfloat16
-    found = trainable(built.model)
+    found, told = trainable(built.model), learning(built)
     if not found.count:
         raise WrongRequest(f"stage {config.stages[number].name}: nothing learns", "set freeze.train")
     parameters = dict(built.model.named_parameters())
@@ -105,12 +124,16 @@ def ready(config: TrainConfig, run: Path, number: int, world: World) -> Ready:
     set_training(built)
     _save_memory(config, built)
     work = work_of(built)
+    features, kept = None, config.stages[number].features
+    if kept is not None:
+        autocast = half and not (world.joined and config.parallel == "fsdp2")
+        features = take_out(built, kept, world.device, autocast, f"{run.resolve()} {world.rank}")
     model = _spread(config, built, world, half)
     named = {n: p for n, p in built.model.named_parameters() if p.requires_grad}
     flash = built.core.config.text_config._attn_implementation == "flash_attention_2"
     form = Form.varlen if flash else Form.positions
     optimizer = make_optimizer(named, config.stages[number].optim)
-    return Ready(built, model, named, optimizer, world, half, form, work)
+    return Ready(built, model, named, optimizer, world, half, form, work, told, features)
 
 
 def _save_memory(config: TrainConfig, built: Built) -> None:

@@ -12,7 +12,7 @@ from pipelines.train.batches.batches import Batches
 from pipelines.train.batches.collate import Batch
 from pipelines.train.loop.faults import check_numbers, memory_told, nothing_learnt
 from pipelines.train.loop.files import Files
-from pipelines.train.loop.flops import peak_of
+from pipelines.train.loop.flops import peak_of, squares_of
 from pipelines.train.loop.optim import set_rate
 from pipelines.train.loop.ready import Ready
 from pipelines.train.loop.step import clipped, label_tokens, learn, samples_of
@@ -31,6 +31,7 @@ class Told:
     rejected: list[TrainRejection] = field(default_factory=list)
     sums: Counter[str] = field(default_factory=Counter)
     work: float = 0.0
+    looks: int = 0
     stop: bool = False
 
 
@@ -102,12 +103,14 @@ class StageRun:
             mine.rejected += batch.rejected
             mine.sums.update({name: getattr(batch.stats, name) for name in _SUMMED})
             mine.work += self.ready.work.of(batch)
+            mine.looks += squares_of(batch)[1]
         out = Told()
         for theirs in self.ready.world.gathered(mine):
             out.samples += theirs.samples
             out.rejected += theirs.rejected
             out.sums.update(theirs.sums)
             out.work += theirs.work
+            out.looks += theirs.looks
             out.stop |= theirs.stop
         return out
 
@@ -139,6 +142,7 @@ class StageRun:
             "images_per_s": record.images / seconds,
             "mfu": None if peak is None else told.work / seconds / peak,
             "flops": told.work,
+            "tower_squares": told.looks,
             "data_wait_share": waited / seconds,
             "peak_bytes": memory,
         }

@@ -37,6 +37,8 @@ def learn(ready: Ready, batches: list[Batch], total: float) -> list["torch.Tenso
             inputs = _moved(batch.inputs(ready.form), ready.world.device)
             labels = inputs.pop("labels")
             with ready.computing():
+                if ready.features is not None:
+                    inputs = ready.features.handed(inputs, ready.world.device)
                 logits = ready.model(**inputs).logits
             losses = token_losses(logits, labels)
             loss = losses.sum() * (ready.world.size / total)

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.train.batches.batches import Batches
-from pipelines.train.loop.card import datasets, learning, write_card, write_config
+from pipelines.train.features.cache import FeatureCache
+from pipelines.train.loop.card import datasets, write_card, write_config
 from pipelines.train.loop.checkpoint import FULL, Checkpoints
 from pipelines.train.loop.files import Files, Say
 from pipelines.train.loop.pixels import Unseen, pixels_of
@@ -78,9 +79,11 @@ class Run:
         """Of each stage begun: data, sizes, steps."""
         self.changes: list[str] = []
         self.files: Files | None = None
+        self.features: FeatureCache | None = None
 
     def close(self) -> None:
-        """Whatever happened: end the thread, close the files."""
+        """Whatever happened: end the threads, close the files."""
+        self._keep_features()
         self.checkpoints.close()
         if self.files is not None:
             self.files.close()
@@ -148,6 +151,7 @@ class Run:
         """(whether the run was told to stop, what was saved last)."""
         stage, place = self.config.stages[number], self.place
         made = ready(self.config, self.out, number, self.world)
+        self.features = None if made.features is None else made.features.cache
         batches = self._batches(number, made, found, allow_changed)
         self._put_back(made, found, number)
         run, stop, saved = StageRun(stage, made, batches, place, self.files), False, found
@@ -161,6 +165,7 @@ class Run:
                 if stop:
                     break
         self.checkpoints.wait()
+        self._keep_features()
         if not stop and self.files is not None:
             self.files.reject(place.step, batches.trailing)
         assert saved is not None  # there is one after the last step
@@ -168,7 +173,7 @@ class Run:
 
     def _batches(self, number: int, made: Ready, found: Snapshot | None, allow_changed: bool) -> Batches:
         stage, place = self.config.stages[number], self.place
-        stream, pixels = Stream(stage.data), pixels_of(made.built)
+        stream, pixels = Stream(stage.data), made.pixels()
         self._check_some(stage, made)
         if not place.steps:
             place.steps = stage.steps or self._counted(stage.batches, stream, made, stage.accumulate)
@@ -177,7 +182,7 @@ class Run:
         if found is not None:
             batches.load_state_dict(found.state["batches"], allow_changed)
             self.changes += [c for c in stream.changes if c not in self.changes]
-        about = {"data": datasets(stream.sources), **learning(made.built), "steps": place.steps}
+        about = {"data": datasets(stream.sources), **made.learning, "steps": place.steps}
         self.told = [*self.told[:number], about]
         self._card()
         self.say(
@@ -224,6 +229,8 @@ class Run:
 
     def _save(self, made: Ready, batches: Batches) -> Snapshot:
         """A copy now; on the disk a little later."""
+        if self.features is not None:
+            self.features.flush()
         kept = self.world.gathered(random_state(self.world.device))
         snapshot = taken(made.named, made.optimizer, self.world.first)
         if self.files is not None:
@@ -256,6 +263,14 @@ class Run:
                     parameter.copy_(found.weights[name])
         save_projector(built, folder) if stage.freeze.train == "projector" else save_model(built, folder)
         self.say(f"stage {stage.name} is done: {folder}")
+
+    def _keep_features(self) -> None:
+        """All that was seen, into files."""
+        cache, self.features = self.features, None
+        if cache is not None:
+            cache.close()
+            full = f"; {cache.full}: what is not there is seen each time" if cache.full else ""
+            self.say(f"features of {len(cache):,} pictures: {cache.folder}{full}")
 
     def _card(self) -> None:
         if self.world.first:
