@@ -16,6 +16,7 @@ import typer
 
 from pipelines.commands.ask import explain, sql, stats, verify, whatif
 from pipelines.commands.index import index
+from pipelines.commands.learn import chat, evaluate
 from pipelines.commands.make import build, demo, plan
 from pipelines.commands.report import report
 from pipelines.commands.train import train
@@ -37,6 +38,8 @@ COMMANDS: MappingProxyType[str, Callable[..., Any]] = MappingProxyType(
         "export": export,
         "index": index,
         "train": train,
+        "evaluate": evaluate,
+        "chat": chat,
     }
 )
 """In the order in which --help lists them."""

@@ -2,6 +2,7 @@
 
 from enum import StrEnum
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -41,6 +42,9 @@ class Unanswered(StrEnum):
     """Prompt, pictures and answer do not fit into the model's positions."""
     control_token = "control_token"
     """The question's words would become a control token of the model, or its image token."""
+    template_mismatch = "template_mismatch"
+    """The template does not render the conversation's words as they are, or there are none: only the first question may
+    be a picture alone."""
 
 
 class Answer(_Frozen):
@@ -64,6 +68,17 @@ class TableRow(_Frozen):
     unanswered: int
     values: dict[str, float | None]
     """Shares in 0 … 1 (captions: BLEU and ROUGE-L too, CIDEr in 0 … 10); None where it is not defined."""
+
+
+class LossRow(_Frozen):
+    """One line of a table of held-out loss."""
+
+    by: Literal["all", "kind", "source"]
+    name: str
+    conversations: int
+    label_tokens: int
+    loss: float
+    """Mean over the label tokens, in nats."""
 
 
 class GenerateConfig(_Frozen):

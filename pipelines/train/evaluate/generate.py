@@ -15,7 +15,7 @@ import numpy as np
 
 from pipelines.train.batches.encode import ControlToken, Tokens
 from pipelines.train.batches.talks import PICTURE, Said
-from pipelines.train.batches.template import Filled, Template
+from pipelines.train.batches.template import Filled, Mismatch, Template
 from pipelines.train.models import Built
 from schemas.conversation import Role
 from schemas.evaluate import Answer, GenerateConfig, Question, Unanswered
@@ -87,6 +87,8 @@ class Asker:
             ids = self._prompt_ids(question)
         except ControlToken:
             return Unanswered.control_token
+        except Mismatch:
+            return Unanswered.template_mismatch
         try:
             ids = self._expanded(ids, pictures)
         except ValueError:  # transformers' tile arithmetic refuses what is thinner than a patch
@@ -100,9 +102,10 @@ class Asker:
         """Tokens up to where an answer would begin; each picture is one."""
         turns: list[Said] = []
         for asked, said in (*question.history, (question.text, _WORD)):
-            turns += [Said(Role.user, (asked,)), Said(Role.assistant, (said,))]
+            turns += [Said(Role.user, (asked.strip(),)), Said(Role.assistant, (said.strip(),))]
         shown = tuple(part for _ in question.images for part in (PICTURE, "\n"))
-        turns[0] = Said(Role.user, (*shown, *turns[0].chunks))
+        first = turns[0].chunks
+        turns[0] = Said(Role.user, shown[:-1] if shown and first == ("",) else (*shown, *first))  # as in training
         filled = self._template.fill(turns)
         stop = filled.learnt[-1][0]
         own = [(a, min(b, stop)) for a, b in filled.own if a < stop]
@@ -145,7 +148,7 @@ class Asker:
             mask[row, longest - len(prompt.ids) :] = 1
         shown = self.built.pictures([prompt.pictures for prompt in prompts])
         inputs = {"input_ids": ids, "attention_mask": mask, **shown}
-        inputs = {name: self._placed(value, place) for name, value in inputs.items()}
+        inputs = {name: placed(value, place) for name, value in inputs.items()}
         training = model.training
         model.eval()
         try:
@@ -168,9 +171,10 @@ class Asker:
             max_new_tokens=self.config.max_new_tokens,
             eos_token_id=self._ends or None,
             pad_token_id=pad,
+            use_cache=True,
             **settings,
         )
-        return {"generation_config": config, "use_cache": True, "tokenizer": self.built.tokenizer}
+        return {"generation_config": config, "tokenizer": self.built.tokenizer}
 
     def _needs_text(self) -> bool:
         """The end of a turn is no single token."""
@@ -183,13 +187,14 @@ class Asker:
             return text.partition(self.end.strip())[0].strip(), True
         return text.strip(), at is not None
 
-    @staticmethod
-    def _placed(value: Any, place: Any) -> Any:
-        import torch
 
-        if not isinstance(value, torch.Tensor):
-            return value
-        return value.to(place.device, place.dtype if value.is_floating_point() else None)
+def placed(value: Any, like: Any) -> Any:
+    """A tensor where the tensor `like` is, in its precision where it is of floats; anything else as it is."""
+    import torch
+
+    if not isinstance(value, torch.Tensor):
+        return value
+    return value.to(like.device, like.dtype if value.is_floating_point() else None)
 
 
 def _picture(image: Path | bytes) -> np.ndarray | Unanswered:

@@ -7,7 +7,7 @@ beside: the most frequent answer of the split that is trained on, and the same m
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -44,6 +44,8 @@ class Form(StrEnum):
     words = "words"
 
 
+Look = Callable[[Iterator[Answer]], Iterable[Answer]]
+
 Key = tuple[Form, frozenset[str]]
 """Equal keys state the same. An empty one states nothing of that form, and equals no other."""
 
@@ -61,19 +63,23 @@ class HeldOut:
 
 
 def held_out_rows(
-    built: Built, store: Store, asked: HeldOut | None = None, config: GenerateConfig | None = None
+    built: Built,
+    store: Store,
+    asked: HeldOut | None = None,
+    config: GenerateConfig | None = None,
+    look: Look = iter,
 ) -> list[TableRow]:
     """A row for all, each kind, and each form of a kind that has several: `accuracy` (the answer states the same),
     `exact` (the same words), `majority` and `shuffled` (the controls' accuracy; one of two that a question offers
-    counts half for `majority`). Raises WrongData where nothing is held out."""
+    counts half for `majority`). `look` sees the answers pass. Raises WrongData where nothing is held out."""
     asked = asked or HeldOut()
-    said = list(answers(built, questions(store, asked), config))
+    said = list(look(answers(built, questions(store, asked), config)))
     if not said:
         raise WrongData(
             f"{store.url} has no conversation in split {asked.split!r} to ask about",
             "set shards.val_share and synthesize.template in its recipe, or ask about other kinds",
         )
-    shuffled = list(answers(built, questions(store, asked, shuffled=True), config))
+    shuffled = list(look(answers(built, questions(store, asked, shuffled=True), config)))
     return rows(said, shuffled, majority(store, asked))
 
 
@@ -81,7 +87,7 @@ def questions(store: Store, asked: HeldOut, shuffled: bool = False) -> Iterator[
     """In the order of the shards; subset: kind. Conversations over several pictures and preference pairs are left out.
     `shuffled`: each sample's questions are asked about the picture of the next one in order of a hash."""
     chosen = _chosen(store, asked)
-    order = sorted(chosen, key=_drawn)
+    order = sorted(chosen, key=drawn)
     shown = dict(zip(order, [*order[1:], *order[:1]], strict=True)) if shuffled else {one: one for one in order}
     for sample, _ in _samples(store, asked.split):
         if sample.sample_id not in chosen:
@@ -213,7 +219,7 @@ def _chosen(store: Store, asked: HeldOut) -> dict[str, tuple[str, int, int]]:
         for sample, tar in _samples(store, asked.split)
         if any(_fits(said, asked) for said in sample.conversations or ())
     }
-    return {one: found[one] for one in sorted(found, key=_drawn)[: asked.most]}
+    return {one: found[one] for one in sorted(found, key=drawn)[: asked.most]}
 
 
 def _samples(store: Store, split: str) -> Iterator[tuple[Sample, str]]:
@@ -228,5 +234,6 @@ def _split(tar: str) -> str:
     return tar.rsplit("/", 1)[-1].rsplit("-", 1)[0]
 
 
-def _drawn(sample_id: str) -> bytes:
+def drawn(sample_id: str) -> bytes:
+    """What samples are put in order by, where some of them are chosen."""
     return hashlib.sha256(f"held out:{sample_id}".encode()).digest()

@@ -75,6 +75,10 @@ def test_the_card_names_data_model_and_versions(shelf: Path, undisturbed: Path) 
     assert f"model: {shelf / 'clip'}" in card
     assert f"- torch {torch.__version__}" in card
     assert "Step 9, stage tune" in card
+    facts = json.loads((undisturbed / "card.json").read_text())
+    assert [(one["name"], one["data"][0]["manifest"]) for one in facts["stages"]] == [
+        ("align", manifest), ("tune", manifest),
+    ]  # fmt: skip
     again = checked(yaml.safe_load((undisturbed / "config.yaml").read_text()), "the copy")
     assert again == runs.config(shelf)
 
