@@ -79,9 +79,9 @@ class LogConfig(StageConfig):
     """logs/steps.jsonl is always written."""
 
     tensorboard: Annotated[bool, RUNTIME] = False
-    """Into logs/tensorboard. Needs the package tensorboard."""
+    """Into logs/tensorboard. Needs the extra `logs`."""
     wandb: Annotated[str | None, RUNTIME] = None
-    """A project of Weights & Biases. Needs the package wandb, and WANDB_MODE=offline where there is no network."""
+    """A project of Weights & Biases. Needs the extra `logs`, and WANDB_MODE=offline where there is no network."""
     peak_flops: Annotated[float | None, Field(gt=0), RUNTIME] = None
     """Of one device, a second, in bf16 without sparsity; null: as its maker says, where the device is known."""
 

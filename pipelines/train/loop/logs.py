@@ -59,7 +59,8 @@ def _board(folder: Path) -> Any:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise WrongRequest(
-            "logs.tensorboard needs the package tensorboard", "uv pip install tensorboard, or set it to false"
+            "logs.tensorboard needs the package tensorboard",
+            "install the extra: uv sync --extra logs, or set it to false",
         ) from error
     return SummaryWriter(str(folder))
 
@@ -68,7 +69,9 @@ def _wandb(run: Path, project: str) -> Any:
     try:
         import wandb
     except ImportError as error:
-        raise WrongRequest("logs.wandb needs the package wandb", "uv pip install wandb, or leave it out") from error
+        raise WrongRequest(
+            "logs.wandb needs the package wandb", "install the extra: uv sync --extra logs, or leave it out"
+        ) from error
     (run / "logs").mkdir(parents=True, exist_ok=True)
     kept, name = run / "logs" / "wandb-id", None
     with suppress(FileNotFoundError):
