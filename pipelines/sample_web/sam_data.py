@@ -11,14 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from pipelines.sample_web.render import render
-from pipelines.sample_web.sam_files import MASK_SIDE, SIDE
+from pipelines.sample_web.sam_files import SIDE
 from pipelines.sample_web.scenes import MAX_OBJECTS, Scene, make_scene
 from pipelines.sample_web.shapes import rasterise
 
 _AT_ONCE = 250  # scenes per task of a worker process
-_FINE = SIDE // MASK_SIDE
-EDGE = 5
-"""Pixels of MASK_SIDE around an object in which half of the background points lie."""
+EDGE = 10
+"""Pixels around an object in which half of the background points lie."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +29,7 @@ class Drawn:
     sizes: np.ndarray
     """Height and width of the picture in that square: int32 (N, 2)."""
     coverage: np.ndarray
-    """How much of each cell shows object i, in 255ths: uint8 (N, MAX_OBJECTS, MASK_SIDE, MASK_SIDE)."""
+    """How much of each pixel shows object i, in 255ths: uint8 (N, MAX_OBJECTS, SIDE, SIDE)."""
     boxes: np.ndarray
     """Left, top, right, bottom of what shows of it, in pixels of the square: float32 (N, MAX_OBJECTS, 4)."""
     counts: np.ndarray
@@ -60,7 +59,7 @@ def drawn(start: int, count: int) -> Drawn:
     out = Drawn(
         np.zeros((count, SIDE, SIDE, 3), np.uint8),
         np.zeros((count, 2), np.int32),
-        np.zeros((count, MAX_OBJECTS, MASK_SIDE, MASK_SIDE), np.uint8),
+        np.zeros((count, MAX_OBJECTS, SIDE, SIDE), np.uint8),
         np.zeros((count, MAX_OBJECTS, 4), np.float32),
         np.zeros(count, np.int32),
     )
@@ -69,9 +68,8 @@ def drawn(start: int, count: int) -> Drawn:
         height, width = resized(scene.height, scene.width)
         out.pictures[i, :height, :width] = render(scene, (width, height))
         shown = visible(scene, (height, width))
-        coarse = shown.reshape(len(shown), MASK_SIDE, _FINE, MASK_SIDE, _FINE).mean((2, 4))
         out.sizes[i], out.counts[i] = (height, width), len(shown)
-        out.coverage[i, : len(shown)] = np.rint(coarse * 255)
+        out.coverage[i, : len(shown)] = np.rint(shown * 255)
         out.boxes[i, : len(shown)] = [_box(s >= 0.5) for s in shown]
     return out
 
@@ -111,7 +109,7 @@ class Batch:
     sizes: np.ndarray
     """int32 (B, 2)."""
     coverage: np.ndarray
-    """float32 (B, MAX_OBJECTS, MASK_SIDE, MASK_SIDE), 0-1."""
+    """float32 (B, MAX_OBJECTS, SIDE, SIDE), 0-1."""
     object_boxes: np.ndarray
     """float32 (B, MAX_OBJECTS, 4): left, top, right, bottom."""
     points: np.ndarray
@@ -154,13 +152,10 @@ def _turned(data: Drawn, row: int, rng: np.random.Generator) -> tuple[np.ndarray
     """Picture, size, coverage and boxes of one scene, mirrored and transposed by chance."""
     (height, width), boxes = data.sizes[row], data.boxes[row].copy()
     picture, coverage = np.zeros_like(data.pictures[row]), np.zeros_like(data.coverage[row])
-    # Cells that the picture fills only in part go along with it only where it is not mirrored.
-    flips = rng.random(2) < 0.5, np.asarray([height, width]) % _FINE == 0
-    up, left = (flips[0] & flips[1]).tolist()
-    tall, wide = -(-height // _FINE), -(-width // _FINE)
+    up, left = (rng.random(2) < 0.5).tolist()
     vertical, horizontal = slice(None, None, -1 if up else 1), slice(None, None, -1 if left else 1)
     picture[:height, :width] = data.pictures[row, :height, :width][vertical, horizontal]
-    coverage[:, :tall, :wide] = data.coverage[row, :, :tall, :wide][:, vertical, horizontal]
+    coverage[:, :height, :width] = data.coverage[row, :, :height, :width][:, vertical, horizontal]
     if left:
         boxes[:, [0, 2]] = width - boxes[:, [2, 0]]
     if up:
@@ -196,17 +191,17 @@ def _which(count: int, wanted: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _inside(weights: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A place (x, y), in pixels of the model's square, in a cell drawn by its weight, uint8 (rows, columns)."""
+    """A place (x, y), in pixels of the model's square, in one drawn by its weight, uint8 (rows, columns)."""
     sums = np.cumsum(weights, dtype=np.int64)
     cell = int(np.searchsorted(sums, rng.integers(sums[-1]), side="right"))
-    return (np.asarray([cell % weights.shape[1], cell // weights.shape[1]]) + rng.random(2)) * _FINE
+    return np.asarray([cell % weights.shape[1], cell // weights.shape[1]]) + rng.random(2)
 
 
 def _empty(coverage: np.ndarray, size: np.ndarray) -> np.ndarray:
-    """Cells of the picture that show no object."""
+    """Pixels of the picture that show no object."""
     empty = coverage.max(0) == 0
-    empty[size[0] // _FINE :] = False
-    empty[:, size[1] // _FINE :] = False
+    empty[size[0] :] = False
+    empty[:, size[1] :] = False
     return empty
 
 

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
 
 _EVENLY = 0.1
 """Share of the loss that goes to all masks of a prompt and not to the best alone, so that none of them is idle."""
-_LEAST_AREA = 64.0
-"""Cells added to an object's area before its pixels' losses are divided by it."""
+_LEAST_AREA = 256.0
+"""Pixels added to an object's area before its pixels' losses are divided by it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +23,20 @@ class Told:
     best: "torch.Tensor"
 
 
+def at_pixels(logits: "torch.Tensor") -> "torch.Tensor":
+    """Logits (..., MASK_SIDE, MASK_SIDE) at the pixels of the model's square, as SAM's processor brings them there."""
+    from torch.nn.functional import interpolate
+
+    flat = logits.reshape(-1, 1, *logits.shape[-2:])
+    return interpolate(flat, size=(SIDE, SIDE), mode="bilinear").reshape(*logits.shape[:-2], SIDE, SIDE)
+
+
 def mask_loss(logits: "torch.Tensor", target: "torch.Tensor") -> "torch.Tensor":
     """Cross entropy and dice of logits (..., masks, rows, columns) against coverage (..., rows, columns) in 0-1.
 
-    One number for each mask, (..., masks). Coverage is soft, so the best logits of an edge are those that interpolate
-    to it; dice is the form with squares, which a soft target minimises. Not focal loss, as SAM has it: its logits stay
-    near the threshold, and stability is measured there.
+    One number for each mask, (..., masks). Logits are those of `at_pixels`: it is their interpolation that must meet
+    the true edge. Coverage is soft; dice is the form with squares, which a soft target minimises. Not focal loss, as
+    SAM has it: its logits stay near the threshold, and stability is measured there.
     """
     from torch.nn.functional import binary_cross_entropy_with_logits
 
@@ -67,13 +75,14 @@ def new_teacher() -> Any:
 
 
 def look_loss(read: "torch.Tensor", coverage: "torch.Tensor", boxes: "torch.Tensor") -> "torch.Tensor":
-    """Loss of what `new_teacher` read, (n, 36, rows, columns), against coverage (n, objects, cells, cells), boxes
+    """Loss of what `new_teacher` read, (n, 36, rows, columns), against coverage (n, objects, SIDE, SIDE), boxes
     (n, objects, 4) in pixels."""
     import torch
     from torch.nn.functional import avg_pool2d, binary_cross_entropy_with_logits, pixel_shuffle
 
     cells = read.shape[1] - 4
     shown = pixel_shuffle(read[:, :cells], int((cells // 2) ** 0.5))
+    coverage = avg_pool2d(coverage, coverage.shape[2] // shown.shape[2])
     anything = coverage.sum(1).clamp(max=1)
     edge = (4 * coverage * (1 - coverage)).amax(1)
     crossed = binary_cross_entropy_with_logits(shown, torch.stack((anything, edge), 1))

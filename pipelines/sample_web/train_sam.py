@@ -155,7 +155,7 @@ class Trainer:
 
         seen = sam_data.batch(self.data, rows, sam_data.Asked(points=10, background=0), self._rng)
         points, which = torch.from_numpy(seen.points), torch.from_numpy(seen.pointed)
-        masks = sam_match.matched(self.model, self.hand_over, self._embedded(seen), points)
+        masks = sam_loss.at_pixels(sam_match.matched(self.model, self.hand_over, self._embedded(seen), points))
         target = sam_loss.picked(torch.from_numpy(seen.coverage), which)
         best = sam_loss.true_iou(masks.detach().flatten(0, 1), target.flatten(0, 1)).max(1).values.mean()
         return sam_loss.mask_loss(masks, target).mean(), {"iou": float(best)}
@@ -172,8 +172,9 @@ class Trainer:
         target = sam_loss.picked(coverage, which)
         wanted = sam_loss.picked(sam_match.fetched(self.hand_over, features, coverage).detach(), which)
         far = (said.tokens[:, :, 1:5] - wanted[:, :, None])[real].square().mean()
-        told = self._told(said.masks, said.iou, coverage, which)
-        loss = sam_loss.mask_loss(said.masks, target)[real].mean() + 0.5 * far + told.iou
+        masks = sam_loss.at_pixels(said.masks)
+        told = self._told(masks, said.iou, coverage, which)
+        loss = sam_loss.mask_loss(masks, target)[real].mean() + 0.5 * far + told.iou
         return loss, {"iou": float(told.best), "far": float(far.detach())}
 
     def _answer(self, rows: np.ndarray) -> "tuple[torch.Tensor, dict[str, float]]":
@@ -190,6 +191,7 @@ class Trainer:
         return self._judged(*sam_fast.whole(self.model, self._embedded(seen), sparse), coverage, which)
 
     def _judged(self, masks: Any, iou: Any, coverage: Any, which: Any) -> "tuple[torch.Tensor, dict[str, float]]":
+        masks = sam_loss.at_pixels(masks)
         three, one = (self._told(masks[:, :, k], iou[:, :, k], coverage, which) for k in (_THREE, _ONE))
         loss = three.mask + three.iou + (one.mask + one.iou) * 0.3
         error = float(three.iou.detach()) ** 0.5

@@ -3,6 +3,7 @@
 from itertools import pairwise
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -13,7 +14,7 @@ from pipelines.sample_web.scenes import make_scene
 from pipelines.sample_web.shapes import PALETTE
 
 SEEDS = range(500, 520)
-CELL = SIDE // MASK_SIDE
+FINE = SIDE // MASK_SIDE
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +40,7 @@ def test_coverage_is_what_the_scenes_masks_say(data: sam_data.Drawn) -> None:
         scene = make_scene(seed)
         shares = scene.masks().mean((1, 2))
         height, width = data.sizes[row]
-        seen = data.coverage[row].astype(float).sum((1, 2)) / 255 * CELL**2 / (height * width)
+        seen = data.coverage[row].astype(float).sum((1, 2)) / 255 / (height * width)
         assert data.counts[row] == len(shares)
         assert seen[: len(shares)] == pytest.approx(shares, rel=0.1)  # soft edges of a thin crescent
         assert not seen[len(shares) :].any()
@@ -55,9 +56,10 @@ def test_objects_are_where_the_turned_picture_shows_them(data: sam_data.Drawn) -
     for made in seen:
         for row, seed in enumerate(SEEDS):
             for index, item in enumerate(make_scene(seed).objects):
-                cells = np.argwhere(made.coverage[row, index] == 1) * CELL
+                inner = cv2.erode((made.coverage[row, index] == 1).astype(np.uint8), np.ones((3, 3), np.uint8))
+                cells = np.argwhere(inner)
                 left, top, right, bottom = made.object_boxes[row, index]
-                assert ((cells >= (top - CELL, left - CELL)) & (cells <= (bottom, right))).all()
+                assert ((cells >= (top - 1, left - 1)) & (cells <= (bottom, right))).all()
                 shown = np.median(made.pictures[row][cells[:, 0], cells[:, 1]], 0)
                 assert np.abs(shown - PALETTE[item.colour]).max() < 40
 
@@ -65,13 +67,13 @@ def test_objects_are_where_the_turned_picture_shows_them(data: sam_data.Drawn) -
 def test_points_are_on_what_they_ask_for_and_boxes_around_it(data: sam_data.Drawn) -> None:
     made = batch(data, sam_data.Asked(points=6, background=4, boxes=3, jitter=0))
     for row in range(len(SEEDS)):
-        places = (made.points[row] // CELL).astype(int)
+        places = made.points[row].astype(int)
         for (x, y), index in zip(places, made.pointed[row], strict=True):
             under = made.coverage[row, :, y, x]
             assert under[index] > 0 if index >= 0 else not under.any()
         assert (made.pointed[row] < 0).sum() == 4
         assert set(made.pointed[row]) >= set(range(data.counts[row]))  # 6 points: every object has one
-        assert (made.points[row] < made.sizes[row][::-1] + CELL).all()
+        assert (made.points[row] < made.sizes[row][::-1]).all()
         assert np.array_equal(made.boxes[row], made.object_boxes[row][made.boxed[row]])
 
 
@@ -116,11 +118,12 @@ def test_the_first_teacher_loss_vanishes_for_the_truth(data: sam_data.Drawn) -> 
     boxes = torch.from_numpy(data.boxes[:3])
     rows, fine = SIDE // PATCH, MASK_SIDE * PATCH // SIDE
     read = torch.zeros(3, 2 * fine**2 + 4, rows, rows)
-    hard = (coverage >= 0.5).float()  # no soft cell: the least loss is 0
-    shown = torch.stack((hard.sum(1), torch.zeros_like(hard[:, 0])), 1)
+    cells = (torch.nn.functional.avg_pool2d(coverage, FINE) >= 0.5).float()  # no soft cell: the least loss is 0
+    hard = cells.repeat_interleave(FINE, 2).repeat_interleave(FINE, 3)
+    shown = torch.stack((cells.sum(1), torch.zeros_like(cells[:, 0])), 1)
     read[:, : 2 * fine**2] = torch.nn.functional.pixel_unshuffle(shown, fine) * 40 - 20
     for i in range(3):
-        share = torch.nn.functional.avg_pool2d(hard[i][None], fine)[0]
+        share = torch.nn.functional.avg_pool2d(cells[i][None], fine)[0]
         for y, x in (share.amax(0) > 0).nonzero().tolist():
             centre = torch.tensor([x, y, x, y]) * PATCH + PATCH / 2
             read[i, -4:, y, x] = 4 * (boxes[i, share[:, y, x].argmax()] - centre) / SIDE
@@ -189,8 +192,8 @@ def test_the_token_of_an_object_is_that_of_its_patches() -> None:
     hand_over = sam_match.new_hand_over()
     rows = SIDE // PATCH
     features = torch.randn(1, sam_files.CHANNELS, rows, rows)
-    coverage = torch.zeros(1, 2, MASK_SIDE, MASK_SIDE)
-    coverage[0, 0, : MASK_SIDE // rows, : MASK_SIDE // rows] = 1  # the first patch, and nothing else
+    coverage = torch.zeros(1, 2, SIDE, SIDE)
+    coverage[0, 0, :PATCH, :PATCH] = 1  # the first patch, and nothing else
     token = sam_match.fetched(hand_over, features, coverage)[0, 0]
     assert torch.allclose(token, hand_over(sam_match.levelled(features)[0, :, 0, 0]), atol=1e-5)
 
@@ -222,3 +225,10 @@ def test_training_writes_a_checkpoint_that_transformers_loads(tmp_path: Path, da
     before = {name: weights.half().float() for name, weights in fresh.named_parameters()}
     moved = {name.split(".")[0] for name, now in plain.named_parameters() if not torch.equal(now, before[name])}
     assert moved == {"vision_encoder", "prompt_encoder", "mask_decoder", "shared_image_embedding"}
+
+
+def test_logits_come_to_pixels_as_the_processor_brings_them() -> None:
+    logits = torch.randn(1, 1, 3, MASK_SIDE, MASK_SIDE)
+    sizes = torch.tensor([[SIDE, SIDE]]), torch.tensor([[SIDE, SIDE]])
+    (theirs,) = sam_files.processor().image_processor.post_process_masks(logits, *sizes)
+    assert torch.equal(sam_loss.at_pixels(logits)[0] > 0, theirs)
