@@ -43,8 +43,9 @@ class Unanswered(StrEnum):
     control_token = "control_token"
     """The question's words would become a control token of the model, or its image token."""
     template_mismatch = "template_mismatch"
-    """The template does not render the conversation's words as they are, or there are none: only the first question may
-    be a picture alone."""
+    """The template does not render the conversation's words as they are."""
+    no_words = "no_words"
+    """A question has neither words nor a picture."""
 
 
 class Answer(_Frozen):

@@ -55,6 +55,8 @@ def chat(
             emit({"question": asked, "answer": answer.text, "ended": answer.ended, "why": answer.why})
         elif answer.why is None:
             typer.echo("\n".join(safe(line) for line in answer.text.split("\n")))
+            if not answer.text:
+                typer.echo("(the model says nothing)", err=True)
         if answer.why is not None:
             error = refusal(answer.why)
             typer.echo(f"pairmill: {error}", err=True)

@@ -47,5 +47,7 @@ def refusal(why: Unanswered) -> PairmillError:
     if why is Unanswered.control_token:
         return WrongRequest("words of the question are a control token of the model", "write them otherwise")
     if why is Unanswered.template_mismatch:
-        return WrongRequest("the chat template does not take the question as it is", "write something, or otherwise")
+        return WrongRequest("the chat template does not take the question as it is", "write it otherwise")
+    if why is Unanswered.no_words:
+        return WrongRequest("the question has no words", "ask something")
     return WrongData(f"the picture cannot be shown to the model ({why.value})", "it is too thin: take another")

@@ -77,6 +77,9 @@ class Asker:
     # ------------------------------------------------------------------ prompts
 
     def _prompt(self, question: Question) -> _Prompt | Unanswered:
+        texts = [asked for asked, _ in question.history] + [question.text]
+        if not all(text.strip() or (i == 0 and question.images) for i, text in enumerate(texts)):
+            return Unanswered.no_words
         pictures: list[np.ndarray] = []
         for image in question.images:
             found = _picture(image)
@@ -85,10 +88,9 @@ class Asker:
             pictures.append(found)
         try:
             ids = self._prompt_ids(question)
-        except ControlToken:
-            return Unanswered.control_token
-        except Mismatch:
-            return Unanswered.template_mismatch
+        except (ControlToken, Mismatch) as error:
+            control = isinstance(error, ControlToken)
+            return Unanswered.control_token if control else Unanswered.template_mismatch
         try:
             ids = self._expanded(ids, pictures)
         except ValueError:  # transformers' tile arithmetic refuses what is thinner than a patch

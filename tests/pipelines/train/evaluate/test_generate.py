@@ -109,6 +109,34 @@ def test_words_that_spell_a_picture_stay_words(built: Built) -> None:
     assert found.why is None
 
 
+def test_white_space_around_a_question_is_as_in_training(built: Built) -> None:
+    asker = Asker(built, SHORT)
+    plain, padded = (asker._prompt_ids(question(0, text)).tolist() for text in ("red ?", " \n red ?\n"))
+    assert plain == padded
+
+
+def test_only_the_first_question_may_be_a_picture_alone(built: Built) -> None:
+    alone = question(0, " ")
+    after = question(1, "", history=(("red ?", "yes"),))
+    nothing = question(2, "", images=())
+    found = list(answers(built, [alone, after, nothing], SHORT))
+    assert [one.why for one in found] == [None, Unanswered.no_words, Unanswered.no_words]
+    asker = Asker(built, SHORT)
+    ids = asker._prompt_ids(alone).tolist()
+    words = Template(built.tokenizer, BatchConfig())
+    trained = Tokens(built.tokenizer, "<image>", words.text).encode(
+        words.fill([Said("user", (PICTURE,)), Said("assistant", ("yes",))])
+    )
+    assert ids == trained.ids[: len(ids)].tolist()
+
+
+def test_a_template_that_changes_words_leaves_questions_unanswered(built: Built) -> None:
+    loud = CHATML.replace("message['content']", "message['content'] | replace('twice', 'two')")
+    config = SHORT.model_copy(update={"template": loud})
+    found = list(answers(built, [question(0, "red ?"), question(1, "twice ?")], config))
+    assert [one.why for one in found] == [None, Unanswered.template_mismatch]
+
+
 def test_it_stops_where_the_turn_ends(built: Built) -> None:
     (free,) = answers(built, [question(0)], SHORT)
     assert not free.ended
