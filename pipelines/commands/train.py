@@ -1,11 +1,17 @@
 """`train`: a vision-language model from builds."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipelines.terminal import JsonFlag, emit
+from schemas.errors import WrongRequest
+
+if TYPE_CHECKING:
+    from pipelines.train.loop.trainer import Ended
+    from schemas.train_loop import TrainConfig
 
 
 def train(
@@ -18,12 +24,17 @@ def train(
     allow_changed: Annotated[
         bool, typer.Option("--allow-changed", help="Go on although data, rates or steps changed; it is recorded.")
     ] = False,
+    engine: Annotated[str, typer.Option(help="local: this process, or those of torchrun. ray: Ray Train.")] = "local",
+    workers: Annotated[int, typer.Option(min=1, help="Engine ray: so many processes.")] = 1,
+    address: Annotated[
+        str | None, typer.Option(help="Engine ray: a cluster's; by default it starts one on this machine.")
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Align a projector, then tune on conversations; every token accounted for.
 
     The same command goes on from the newest checkpoint. SIGTERM saves and ends. Several processes: torchrun
-    --nproc-per-node 8 -m pipelines.cli train CONFIG --out RUN.
+    --nproc-per-node 8 -m pipelines.cli train CONFIG --out RUN; or --engine ray --workers 8.
 
     Example: pairmill train train.yaml --data builds/demo --out runs/demo
     """
@@ -33,12 +44,11 @@ def train(
     import transformers
 
     from pipelines.train.loop.config_file import load_config
-    from pipelines.train.loop.trainer import train as run
 
     first = os.environ.get("RANK", "0") == "0"
     if not (first and sys.stderr.isatty()):
         transformers.utils.logging.disable_progress_bar()
-    ended = run(load_config(config, data), out, allow_changed, lambda words: typer.echo(words, err=True))
+    ended = _run(load_config(config, data), out, allow_changed, _Engine(engine, workers, address))
     if not first:
         return
     if as_json:
@@ -48,3 +58,27 @@ def train(
     else:
         loss = "" if ended.loss is None else f", loss {ended.loss:.4f}"
         typer.echo(f"done after step {ended.step}{loss}: {out}")
+
+
+@dataclass(frozen=True)
+class _Engine:
+    kind: str
+    workers: int
+    address: str | None
+
+
+def _run(config: "TrainConfig", out: Path, allow_changed: bool, engine: _Engine) -> "Ended":
+    def say(words: str) -> None:
+        typer.echo(words, err=True)
+
+    if engine.kind not in ("local", "ray"):
+        raise WrongRequest(f"--engine {engine.kind!r} is none", "take local or ray")
+    if engine.kind == "ray":
+        from pipelines.train.loop.ray_run import train_by_ray
+
+        return train_by_ray(config, out, engine.workers, engine.address, allow_changed, say)
+    if engine.workers != 1 or engine.address is not None:
+        raise WrongRequest("--workers and --address are for --engine ray", "add it, or start torchrun")
+    from pipelines.train.loop.trainer import train
+
+    return train(config, out, allow_changed, say)

@@ -62,7 +62,7 @@ class RayEngine:
         if runner.light and len(orders) <= _NOT_WORTH_IT:
             LocalEngine(self._retries).run(runner, orders, done)
             return
-        self._start()
+        self.start()
         import ray.data
 
         ray.data.DataContext.get_current().enable_progress_bars = False
@@ -88,7 +88,8 @@ class RayEngine:
         by_gpu = have.get("GPU", 0.0) / runner.gpus if runner.gpus else float("inf")
         return max(1, int(min(by_cpu, by_gpu)))
 
-    def _start(self) -> None:
+    def start(self) -> None:
+        """Join the cluster, or start one here; once."""
         if self._started:
             return
         # Ray would otherwise see `uv run` above us and rebuild the environment for every worker.
