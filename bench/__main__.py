@@ -6,6 +6,7 @@ import sys
 BENCHMARKS: dict[str, str] = {
     "dedup": "bench.dedup",
     "download": "bench.download",
+    "features": "bench.features",
     "lies": "bench.lies",
     "masks": "bench.masks",
     "photos": "bench.photos",
@@ -13,6 +14,7 @@ BENCHMARKS: dict[str, str] = {
     "shuffle": "bench.shuffle",
     "stream": "bench.stream",
     "synthesize": "bench.synthesize",
+    "train": "bench.train",
     "truth": "bench.truth",
 }
 """Name → module with a `run(args: list[str])`; imported only when asked for."""
