@@ -3,7 +3,8 @@ the tower's features kept on disk against seeing every picture again.
 
 The same weights, pictures and order in every way, through `pairmill train` itself: projector alone, captions, one row
 for each. recompute: no cache. first pass: the tower sees each picture once, and files are written. kept: the tower sees
-none. A figure is the median over a run's steps but its first two, and over the repetitions, which go by turns.
+none. CPU s/step: processor time of all threads. A figure is the median over a run's steps but its first two, and over
+the repetitions, which go by turns.
 
 Weights are random: they are enough for time. tiny is the demo's size. Needs transformers, tokenizers, pyarrow, duckdb
 and numpy beside torch; neither ray nor open_clip nor peft.
@@ -14,6 +15,10 @@ import json
 import shutil
 import statistics
 import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +79,7 @@ def _row(asked: Any, way: str, ones: list[dict[str, Any]], plain: float) -> dict
         "how": way,
         "steps/s": round(1 / seconds, 3),
         "pictures/s": round(asked.rows / seconds, 1),
+        "CPU s/step": round(statistics.median(one["cpu"] for one in ones), 3),
         "data wait %": round(100 * statistics.median(one["waited"] for one in ones), 2),
         "seen by the tower": ones[0]["seen"],
         "against recomputing": f"{plain / seconds:.2f}×",
@@ -86,16 +92,37 @@ def _run(asked: Any, folder: Path, way: str, turn: int) -> dict[str, Any]:
     from pipelines.train.loop.trainer import train
 
     out = folder / f"run-{turn}-{way.replace(' ', '-')}"
-    train(checked(_config(asked, folder, None if way == "recompute" else str(folder / "kept")), "bench"), out)
+    config = checked(_config(asked, folder, None if way == "recompute" else str(folder / "kept")), "bench")
+    with _processor_time() as marks:
+        train(config, out)
     steps = [json.loads(line) for line in (out / "logs" / "steps.jsonl").read_text().splitlines()]
     counted = steps[_WARM:]
     shutil.rmtree(out)
     return {
         "seconds": statistics.median(step["seconds"] for step in counted),
         "waited": statistics.median(step["data_wait_share"] for step in counted),
+        "cpu": statistics.median(b - a for a, b in pairwise(marks[_WARM - 1 :])),
         "seen": sum(step["tower_squares"] for step in steps),
         "losses": [step["loss"] for step in steps],
     }
+
+
+@contextmanager
+def _processor_time() -> Iterator[list[float]]:
+    """This process' processor time, all threads, at the end of each step."""
+    from pipelines.train.loop.files import Files
+
+    marks, add = list[float](), Files.add
+
+    def added(self: Files, *words: Any) -> None:
+        add(self, *words)
+        marks.append(time.process_time())
+
+    Files.add = added
+    try:
+        yield marks
+    finally:
+        Files.add = add
 
 
 def _config(asked: Any, folder: Path, kept: str | None) -> dict[str, Any]:

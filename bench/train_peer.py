@@ -54,60 +54,73 @@ def collated(examples: list[dict[str, Any]], pad: int) -> dict[str, Any]:
 
 def trainer_steps(config: TrainConfig, asked: Any) -> list[dict[str, Any]]:
     """The account of each step of a run of transformers' Trainer."""
-    import torch
-    from transformers import Trainer, TrainingArguments
+    from transformers import Trainer
 
     from pipelines.train.batches.example import Encoder
-    from pipelines.train.freeze import freeze, trainable
     from pipelines.train.loop.flops import work_of
     from pipelines.train.loop.pixels import pixels_of
+
+    stage, built = config.stages[0], _learning(config)
+    pixels = pixels_of(built)
+    encoder = Encoder(built.tokenizer, pixels, stage.batches)
+    talks = list(islice(_talks(config), (stage.steps or 1) * asked.rows))
+    account, work = Account(), work_of(built)
+
+    class Counted(Trainer):
+        """Transformers' own, with an account of each batch."""
+
+        def training_step(self, model: Any, inputs: dict[str, Any], *more: Any, **words: Any) -> Any:
+            account.steps.append(_held(inputs, work))
+            return super().training_step(model, inputs, *more, **words)
+
+    with tempfile.TemporaryDirectory() as out:
+        made = Counted(
+            model=built.model,
+            args=_settings(config, asked, out),
+            train_dataset=Examples(encoder, pixels, talks),  # pyright: ignore[reportArgumentType]  it has what one has
+            data_collator=lambda some: collated(some, encoder.pad_id),
+            callbacks=[_watch(account, config.device == "cuda")],
+        )
+        account.ended = time.perf_counter()
+        made.train()
+    return account.steps
+
+
+def _learning(config: TrainConfig) -> Any:
+    """The model, frozen but for what learns, which is float32: as the loop has it."""
+    from pipelines.train.freeze import freeze, trainable
     from pipelines.train.models import build
 
-    stage, cuda = config.stages[0], config.device == "cuda"
     assert config.model is not None
-    built = freeze(build(config.model), stage.freeze, config.seed)
+    built = freeze(build(config.model), config.stages[0].freeze, config.seed)
     named = dict(built.model.named_parameters())
     for name in trainable(built.model).parameters:
         named[name].data = named[name].data.float()
-    pixels = pixels_of(built)
-    encoder = Encoder(built.tokenizer, pixels, stage.batches)
-    data = Examples(encoder, pixels, list(islice(_talks(config), (stage.steps or 1) * asked.rows)))
-    account, work = Account(), work_of(built)
-    with tempfile.TemporaryDirectory() as out:
-        words = TrainingArguments(
-            output_dir=out,
-            per_device_train_batch_size=asked.rows,
-            max_steps=stage.steps or 1,
-            learning_rate=stage.optim.lr,
-            lr_scheduler_type="cosine",
-            bf16=cuda,
-            use_cpu=not cuda,
-            optim="adamw_torch_fused" if cuda else "adamw_torch",
-            gradient_checkpointing=asked.checkpointing,
-            gradient_checkpointing_kwargs={"use_reentrant": False} if asked.checkpointing else None,
-            dataloader_num_workers=asked.workers,
-            remove_unused_columns=False,
-            logging_strategy="no",
-            save_strategy="no",
-            report_to=[],
-            disable_tqdm=True,
-        )
-        made = Trainer(
-            model=built.model,
-            args=words,
-            train_dataset=data,  # pyright: ignore[reportArgumentType]  it has what a dataset has
-            data_collator=lambda some: collated(some, encoder.pad_id),
-            callbacks=[_watch(account, torch, cuda)],
-        )
-        step = made.training_step
+    return built
 
-        def training_step(model: Any, inputs: dict[str, Any], *more: Any) -> Any:
-            account.steps.append(_held(inputs, work))
-            return step(model, inputs, *more)
 
-        made.training_step = training_step
-        made.train()
-    return account.steps
+def _settings(config: TrainConfig, asked: Any, out: str) -> Any:
+    from transformers import TrainingArguments
+
+    stage, cuda = config.stages[0], config.device == "cuda"
+    return TrainingArguments(
+        output_dir=out,
+        per_device_train_batch_size=asked.rows,
+        max_steps=stage.steps or 1,
+        learning_rate=stage.optim.lr,
+        lr_scheduler_type="cosine",
+        bf16=cuda,
+        use_cpu=not cuda,
+        optim="adamw_torch_fused" if cuda else "adamw_torch",
+        gradient_checkpointing=asked.checkpointing,
+        gradient_checkpointing_kwargs={"use_reentrant": False} if asked.checkpointing else None,
+        dataloader_num_workers=asked.workers,
+        remove_unused_columns=False,
+        logging_strategy="no",
+        save_strategy="no",
+        report_to=[],
+        disable_tqdm=True,
+    )
 
 
 def _held(inputs: dict[str, Any], work: Any) -> dict[str, Any]:
@@ -123,7 +136,8 @@ def _held(inputs: dict[str, Any], work: Any) -> dict[str, Any]:
     }
 
 
-def _watch(account: Account, torch: Any, cuda: bool) -> Any:
+def _watch(account: Account, cuda: bool) -> Any:
+    import torch
     from transformers import TrainerCallback
 
     def now() -> float:
