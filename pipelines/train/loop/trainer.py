@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.train.batches.batches import Batches
+from pipelines.train.batches.template import Template
+from pipelines.train.chat import set_template
 from pipelines.train.features.cache import FeatureCache
 from pipelines.train.loop.card import datasets, write_card, write_config
 from pipelines.train.loop.checkpoint import FULL, Checkpoints
@@ -261,7 +263,11 @@ class Run:
             for name, parameter in built.model.named_parameters():
                 if name in found.weights:
                     parameter.copy_(found.weights[name])
-        save_projector(built, folder) if stage.freeze.train == "projector" else save_model(built, folder)
+        if stage.freeze.train == "projector":
+            save_projector(built, folder)
+        else:  # moved elsewhere, it is still asked as it was trained
+            set_template(built.processor, Template(built.tokenizer, stage.batches).text)
+            save_model(built, folder)
         self.say(f"stage {stage.name} is done: {folder}")
 
     def _keep_features(self) -> None:
