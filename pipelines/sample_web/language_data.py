@@ -1,7 +1,8 @@
 """What the small language model is trained on: captions of scenes, and the template teacher's conversations about them.
 
 Where a picture will stand, a document says what is in the scene, as a list in words or as a board of sums of words'
-embeddings (`board`). Notes (`lookups`) ask for one thing each. Scenes are training scenes (`clip_data.TRAIN_SEED`) that no tower has seen.
+embeddings (`board`). Notes (`lookups`) ask for one thing each. Scenes are training scenes (`clip_data.TRAIN_SEED`) that
+no tower has seen.
 """
 
 from dataclasses import dataclass
