@@ -150,7 +150,7 @@ def rate_at(step: int, steps: int) -> float:
 
 @contextmanager
 def attending_in_float32() -> "Iterator[None]":
-    """SDPA in float32 under bfloat16's autocast: its way back in bfloat16 takes ten times as long on a CPU."""
+    """SDPA in float32 under bfloat16's autocast: its way back in bfloat16 takes far longer on a CPU."""
     import torch
     from torch.nn import functional
 

@@ -29,7 +29,7 @@ _LUMA = np.asarray((0.299, 0.587, 0.114), np.float32)
 class TrainConfig:
     scenes: int = 80_000
     """Drawn for it."""
-    steps: int = 4_500
+    steps: int = 2_100
     batch: int = 64
     rate: float = 1.2e-3
     weight_decay: float = 0.03
