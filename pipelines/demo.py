@@ -13,6 +13,7 @@ from typing import Any
 from pipelines.build import BuildOptions, build
 from pipelines.progress import Watcher
 from pipelines.recipe_file import load
+from pipelines.sample_web.plant import BOXED
 from pipelines.sample_web.pool import write_pool
 from pipelines.sample_web.server import SampleWebServer
 from pipelines.synthesis_stats import synthesis_summary
@@ -30,9 +31,11 @@ _PRICES = Prices(prompt=Decimal("0.15"), completion=Decimal("0.60"))
 
 @dataclass(frozen=True, slots=True)
 class DemoOptions:
-    """`rows` of the sample web; `engine` ray or local; `teacher` template, or local: a real model on this machine."""
+    """`rows` of the sample web, a share `boxed` of them with boxes; `engine` ray or local; `teacher` template, or
+    local: a real model on this machine."""
 
     rows: int = 1200
+    boxed: float = BOXED
     engine: str | None = None
     workers: int | None = None
     teacher: str = "template"
@@ -72,7 +75,7 @@ def run_demo(out: str, demo: DemoOptions, watcher: Watcher) -> dict[str, float]:
         raise WrongRequest(f"there is no teacher {demo.teacher!r}", f"choose from {', '.join(TEACHERS)}")
     web, stopwatch = web_folder(out), Stopwatch(watcher)
     with TEACHERS[demo.teacher]() as more:
-        write_pool(web, rows=demo.rows, seed=_SEED)
+        write_pool(web, rows=demo.rows, seed=_SEED, boxed=demo.boxed)
         with SampleWebServer(web) as server:
             overrides = [
                 f"pool.paths=[{str(web.resolve() / 'pool.parquet')!r}]",

@@ -1,6 +1,7 @@
 """`plan`, `build`, `demo`: what makes a build."""
 
-from typing import Annotated
+from dataclasses import replace
+from typing import Annotated, Any
 
 import typer
 
@@ -64,35 +65,67 @@ def plan(recipe: RecipeArg, out: OutOption = None, settings: SetOption = None, a
 
 
 def demo(
-    out: Annotated[str, typer.Option("--out", help="Build folder; the sample web goes beside it.")] = "builds/demo",
-    rows: Annotated[int, typer.Option(help="Rows of the sample web.", min=200)] = 1200,
+    out: Annotated[
+        str | None, typer.Option("--out", help="Build folder; the sample web goes beside it. builds/demo[-train].")
+    ] = None,
+    rows: Annotated[int | None, typer.Option(help="Rows of the sample web.", min=200, show_default="1200")] = None,
     engine: Annotated[str | None, typer.Option(help="ray or local.")] = None,
     workers: Annotated[int | None, typer.Option(help="Workers per stage.")] = None,
     teacher: Annotated[str, typer.Option(help="template, or local: a real small language model.")] = "template",
+    train: Annotated[bool, typer.Option("--train", help="Then train a small model on 3,000 rows, and ask it.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Serve the sample web on loopback, build from it, show what became of every row.
 
-    Example: pairmill demo
+    Example: pairmill demo --train
     """
     import time
 
-    from pipelines.demo import DemoOptions, next_commands, run_demo, speed
+    from pipelines.demo import DemoOptions, run_demo, speed
+    from pipelines.demo_train import BOXED, ROWS
 
     began = time.monotonic()
-    options = DemoOptions(rows, engine, workers, teacher)
+    target = out or ("builds/demo-train" if train else "builds/demo")
+    options = DemoOptions(rows or 1200, engine=engine, workers=workers, teacher=teacher)
+    if train:
+        options = replace(options, rows=rows or ROWS, boxed=BOXED)
     if not as_json:
-        typer.echo(
-            f"A web of {rows:,} image-caption pairs with planted troubles, served on loopback; built into {out}\n"
-        )
-    stages = watched(as_json, lambda watcher: run_demo(out, options, watcher))
+        about = f"A web of {options.rows:,} image-caption pairs with planted troubles, served on loopback"
+        typer.echo(f"{about}; built into {target}\n")
+    stages = watched(as_json, lambda watcher: run_demo(target, options, watcher))
     seconds = round(time.monotonic() - began, 1)
+    if not as_json:
+        survival(store(target))
+        if (rate := speed(target, stages)) is not None:
+            typer.echo(rate)
+        typer.echo(f"\nBuilt in {seconds} s.")
+    learnt = _learn(target, as_json) if train else {}
     if as_json:
-        emit({"build": out, "seconds": seconds})
+        emit({"build": target, "seconds": seconds, **learnt})
         return
-    survival(store(out))
-    if (rate := speed(out, stages)) is not None:
-        typer.echo(rate)
-    typer.echo(f"\nDone in {seconds} s. Try next:\n")
-    for command, what in next_commands(out):
+    _try_next(target, train)
+
+
+def _learn(target: str, as_json: bool) -> dict[str, Any]:
+    """Train on the demo; what came of it, as JSON."""
+    from pipelines import demo_train
+    from pipelines.train.evaluate.table import table
+
+    learnt = demo_train.train_demo(target, lambda words: None if as_json else typer.echo(words, err=True))
+    if not as_json:
+        typer.echo()
+        show(table(f"Pictures that {learnt.run} never saw", learnt.rows))
+        typer.echo()
+        for line in demo_train.shown(learnt.said):
+            typer.echo(line)
+        typer.echo(f"\nTrained in {learnt.seconds:.0f} s: {learnt.run}")
+    return {"training": demo_train.as_json(learnt)}
+
+
+def _try_next(target: str, train: bool) -> None:
+    from pipelines.demo import next_commands
+    from pipelines.demo_train import next_commands as learnt
+
+    typer.echo("\nTry next:\n")
+    for command, what in [*(learnt(target) if train else []), *next_commands(target)]:
         typer.echo(f"  # {what}\n  {command}")
