@@ -21,7 +21,7 @@ WIDTH, CHANNELS = 128, 128
 FREQUENCY = 1.5
 """Standard deviation of the frequencies that say where a point is; SAM's is 1 at 64 patches a side, and transformers
 would start at half the width, which tells neighbours as little as far points."""
-EVERYTHING = EverythingConfig(points_per_side=16, predicted_iou=0.5, stability=0.55, smallest_region=30)
+EVERYTHING = EverythingConfig(points_per_side=16, predicted_iou=0.6, stability=0.55, smallest_region=30)
 """What suits it. A grid of 16 has a point on every object; a logit is worth more pixels at this size than at SAM's, so
 that masks are less stable."""
 

@@ -19,9 +19,7 @@ def four_bit(name: str, dtype: Any) -> dict[str, Any]:
     from transformers import BitsAndBytesConfig
 
     if name.endswith(".gguf") or name == "local":
-        raise WrongRequest(
-            f"{_SETTING}: {name} is packed already", "take its own weights, or leave quantize out"
-        )
+        raise WrongRequest(f"{_SETTING}: {name} is packed already", "take its own weights, or leave quantize out")
     if not torch.cuda.is_available():
         raise WrongRequest(f"{_SETTING} needs a CUDA device, and torch finds none", "leave it out, or train on a GPU")
     if find_spec("bitsandbytes") is None:
