@@ -114,8 +114,8 @@ def _processor_time() -> Iterator[list[float]]:
 
     marks, add = list[float](), Files.add
 
-    def added(self: Files, *words: Any) -> None:
-        add(self, *words)
+    def added(self: Files, record: Any, rejected: Any, measured: Any) -> None:
+        add(self, record, rejected, measured)
         marks.append(time.process_time())
 
     Files.add = added

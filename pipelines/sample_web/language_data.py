@@ -181,9 +181,10 @@ def _which_colour(objects: _Objects, rng: Random) -> tuple[str, str] | None:
 
 
 def _which_square(objects: _Objects, rng: Random) -> tuple[str, str] | None:
-    one = rng.choice(_alone(objects) or [None])
-    if one is None:
+    found = _alone(objects)
+    if not found:
         return None
+    one = rng.choice(found)
     line, column = divmod(square(one[2], one[3]), SIDE)
     return f" {_kind(*one[:2])}@", f"{COLUMNS[column]}{LINES[line]}"
 

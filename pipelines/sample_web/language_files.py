@@ -49,11 +49,12 @@ def new_model(tokenizer: Any, seed: int) -> Any:
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(seed)
+    turning: dict[str, Any] = {"rope_parameters": {"rope_type": "default", "rope_theta": 100_000.0}}
     config = LlamaConfig(
         vocab_size=len(tokenizer), hidden_size=WIDTH, intermediate_size=INNER, num_hidden_layers=LAYERS,
         num_attention_heads=HEADS, num_key_value_heads=HEADS, max_position_embeddings=2048, tie_word_embeddings=True,
         bos_token_id=None, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, rms_norm_eps=1e-5,
-        initializer_range=0.03, rope_theta=100_000.0,
+        initializer_range=0.03, **turning,
     )  # fmt: skip
     model: Any = LlamaForCausalLM(config)
     with torch.no_grad():

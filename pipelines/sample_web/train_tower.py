@@ -92,16 +92,16 @@ class Trainer:
         pictures, grey = self.data.pictures[rows], self.data.grey[rows]
         lost = (self._rng.random(len(rows)) < self.config.grey) & ~grey
         pictures[lost] = np.rint(pictures[lost] @ _LUMA).astype(np.uint8)[..., None]
-        gain = 1 + self.config.light * (2 * self._rng.random((len(rows), 1, 1, 1), np.float32) - 1)
+        gain = 1 + self.config.light * (2 * self._rng.random((len(rows), 1, 1, 1), dtype=np.float32) - 1)
         lit = np.clip(pictures * gain.astype(np.float32), 0, 255)
         with torch.autocast("cpu", torch.bfloat16):
             made = self.model(pixel_values=tower_eval.pixels(lit), output_hidden_states=True)
         grey = torch.from_numpy(grey | lost)
         coverage = torch.from_numpy(self.data.coverage[rows]).flatten(2).float() / 255
         truth = tower_loss.Truth(torch.from_numpy(self.data.objects[rows]), coverage, grey)
-        seen = (made.hidden_states[layer][:, 1:].float() for layer in (tower_eval.LAYER, _MIDDLE))
-        looked, facts = self.teacher.loss(*seen, truth)
-        codes = torch.from_numpy(self.data.codes[rows, grey.int().numpy()]).float()
+        last, middle = (made.hidden_states[layer][:, 1:].float() for layer in (tower_eval.LAYER, _MIDDLE))
+        looked, facts = self.teacher.loss(last, middle, truth)
+        codes = torch.from_numpy(self.data.codes[rows, np.asarray(grey, np.int64)]).float()
         far = tower_loss.code_loss(made.image_embeds.float(), codes)
         return looked + far, {**facts, "code": float(far.detach())}
 
