@@ -22,6 +22,8 @@ BOXED = 1.0
 """All of them with boxes, from which the template teacher asks and answers."""
 _LONGEST = 40
 """Tokens of an answer at most: the templates' are shorter."""
+_AT_ONCE = 64
+"""Questions in a batch: for a model of this size a step of one costs as much as a step of many."""
 _SHOWN = 3
 """Held-out pictures whose questions are printed with their answers."""
 
@@ -70,7 +72,7 @@ def train_demo(out: str, say: Callable[[str], None], config: TrainConfig | None 
     seconds = time.monotonic() - began
     say("asking about pictures that were held out, and about others in their places")
     found, store = trained(str(run)), Store(out)
-    asking = found.asking(max_new_tokens=_LONGEST)
+    asking = found.asking(max_new_tokens=_LONGEST, batch_size=_AT_ONCE)
     rows = held_out_rows(found.built, store, config=asking)
     return Learnt(run, seconds, rows, list(answers(found.built, questions(store, HeldOut(most=_SHOWN)), asking)))
 
