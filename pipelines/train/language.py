@@ -21,10 +21,10 @@ def load_language(config: LanguageConfig, dtype: Any) -> tuple[Any, Any]:
     """(causal language model in eval mode with parameters of `dtype`, tokenizer). Raises WrongRequest."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    packed: dict[str, Any] = {} if config.quantize is None else four_bit(config.model, dtype)
     folder, file = _where(config.model)
-    packed: dict[str, Any] = {"gguf_file": file} if file else {}
-    if config.quantize is not None:
-        packed = four_bit(config.model, dtype)
+    if file:
+        packed["gguf_file"] = file
     with hub_errors("language.model", config.model):
         tokenizer = AutoTokenizer.from_pretrained(folder, **packed)
         model, found = cast(
