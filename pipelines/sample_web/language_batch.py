@@ -19,6 +19,8 @@ _ASKED, _TOLD, _LISTED = 0.1, 0.5, 0.1
 """Weights of questions, captions and lists in the loss; an answer's is 1."""
 _MOST = 0.3
 """Of an object that is smeared over the squares around."""
+_BAND = 0.2
+"""Squares along a border in which an object is on both sides, at most."""
 
 
 class Batch(NamedTuple):
@@ -95,7 +97,7 @@ class Rows:
 
     def _board(self, one: Document, form: Form, rng: Random) -> np.ndarray:
         smear = _MOST * rng.random() if form.smeared and rng.random() < 0.6 else 0.0
-        return board(one.objects, smear)
+        return board(one.objects, smear, _BAND * rng.random() if form.smeared else 0.0)
 
     def _row(self, one: Document, squares: int, form: Form, rng: Random) -> tuple[list[int], list[float]]:
         ids: list[int] = []

@@ -99,11 +99,12 @@ def listing(scene: Scene) -> str:
     return "; ".join(f"{o.size} {o.label} {COLUMNS[column]} {line + 1}" for line, column, o in found) + "."
 
 
-def board(objects: tuple[tuple[int, int, float, float, float], ...], smear: float = 0.0) -> np.ndarray:
+def board(objects: "_Objects", smear: float = 0.0, band: float = 0.0) -> np.ndarray:
     """How much of each of WORDS is on each square, row by row: float32 (SIDE², words).
 
     An object is on the square of its centre, with its place and size between two words where it is between; `smear` of
-    it is on the other squares that it covers, and nothing says that it is the same one.
+    it is on the other squares that it covers, and nothing says that it is the same one. With its centre within `band`
+    squares of a border, it is shared with the square beyond, half and half on the border, as a tower sees it.
     """
     squares = np.zeros((SIDE * SIDE, len(WORDS)), np.float32)
     at = np.arange(SIDE * SIDE)
@@ -117,13 +118,27 @@ def board(objects: tuple[tuple[int, int, float, float, float], ...], smear: floa
             squares[near, _SHAPE + shape] += smear
             squares[near, _GROUND] *= 0.7
     for colour, shape, x, y, diameter in objects:
-        row = squares[square(x, y)]
-        row[:] = 0
+        row = np.zeros(len(WORDS), np.float32)
         row[colour] = row[_SHAPE + shape] = 1
         row[_COLUMN:_LINE] = between(x * SIDE - 0.5, SIDE)
         row[_LINE:_GROUND] = between(y * SIDE - 0.5, SIDE)
         row[_SIZE:_COLUMN] = between(float(np.interp(diameter, _MIDDLES, range(3))), 3)
+        for line, down in shared(y, band):
+            for column, across in shared(x, band):
+                squares[line * SIDE + column] *= 1 - down * across
+                squares[line * SIDE + column] += down * across * row
     return squares
+
+
+def shared(place: float, band: float) -> list[tuple[int, float]]:
+    """The lines or columns of the board to which a centre belongs, and how much to each; `place` as a share of the
+    side."""
+    own = min(int(place * SIDE), SIDE - 1)
+    inside = place * SIDE - own
+    beyond, part = (own - 1, band - inside) if inside < 0.5 else (own + 1, inside - (1 - band))
+    if part <= 0 or not 0 <= beyond < SIDE:
+        return [(own, 1.0)]
+    return [(own, 1 - part / (2 * band)), (beyond, part / (2 * band))]
 
 
 def square(x: float, y: float) -> int:
@@ -147,15 +162,18 @@ def _near(x: float, y: float, radius: float) -> list[int]:
     return [line * SIDE + column for line in lines for column in columns]
 
 
-def lookups(objects: tuple[tuple[int, int, float, float, float], ...], rng: Random, many: int) -> list[tuple[str, str]]:
+def lookups(objects: "_Objects", rng: Random, many: int) -> list[tuple[str, str]]:
     """Notes, each a few words and what the scene says to them: how many (" red star:", " two"), which colour (" star?",
-    " red"), which square (" red star@", "C4"), which side (" red star<blue ring", " left"; "^": " above")."""
-    makers = (_how_many, _how_many, _how_many, _which_colour, _which_square, _which_side, _which_side)
-    out: list[tuple[str, str]] = []
-    for _ in range(many):
-        note = rng.choice(makers)(objects, rng)
-        out += [note] if note else []
-    return out
+    " red"), which square (" red star@", "C4"), which side (" red star<blue ring", " left"; "^": " above").
+
+    None twice: what was said once could be said again without another look. At most `many`, of as many drawn twice.
+    """
+    found: dict[str, str] = {}
+    for _ in range(2 * many):
+        note = rng.choice(_NOTES)(objects, rng)
+        if note and len(found) < many:
+            found.setdefault(*note)
+    return list(found.items())
 
 
 _Objects = tuple[tuple[int, int, float, float, float], ...]
@@ -200,6 +218,9 @@ def _which_side(objects: _Objects, rng: Random) -> tuple[str, str] | None:
     words = ((" left", " right"), (" above", " below"))[axis]
     asked = f" {_kind(*one[:2])}{'<^'[axis]} {_kind(*other[:2])}:"
     return (asked, words[apart > 0]) if abs(apart) > _APART else None
+
+
+_NOTES = (_how_many, _how_many, _how_many, _which_colour, _which_square, _which_side, _which_side, _which_side)
 
 
 def _alone(objects: _Objects) -> list[Any]:

@@ -38,18 +38,18 @@ class TrainConfig:
     scenes: int = 20_000
     steps: int = 2_000
     batch: int = 12
-    """Documents with two conversations each; of captions twice as many."""
+    """Documents with two conversations each; of captions and notes twice as many."""
     rate: float = 1.5e-3
     weight_decay: float = 0.05
     captions: float = 0.12
     """Share of the steps that learn captions."""
     listed: float = 0.12
     """Share with the scene in words."""
-    notes: tuple[float, float] = (0.7, 0.15)
+    notes: tuple[float, float] = (0.7, 0.3)
     """Share that learns to look things up one by one, early and later: a conversation asks for that in one word of
     twenty."""
-    looked_up: int = 24
-    """In each of these rows."""
+    looked_up: int = 10
+    """In each of these rows, at most."""
     noise: float = 0.3
     """Largest deviation of what is added to a board's vectors, as a share of theirs."""
     seed: int = 0
@@ -86,7 +86,7 @@ class Trainer:
             for group in self._optimizer.param_groups:
                 group["lr"] = self.config.rate * rate_at(step, self.config.steps)
             form = self.form(step)
-            many = self.config.batch * (2 if form.captions else 1)
+            many = self.config.batch * (2 if form.captions or form.notes else 1)
             while len(order) < many:
                 order += self._rng.sample(range(len(self.documents)), len(self.documents))
             chosen, order = order[:many], order[many:]

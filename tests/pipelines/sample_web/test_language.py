@@ -107,6 +107,31 @@ def test_a_board_has_each_object_on_its_square(found: list[Document]) -> None:
             assert column == pytest.approx(np.clip(o.cx / scene.width * SIDE - 0.5, 0, SIDE - 1), abs=1e-4)
 
 
+def test_an_object_on_a_border_is_on_both_squares() -> None:
+    """Red circle: half on each side of the border between squares C and D; all of it is still there."""
+    red, circle = WORDS.index(" red"), WORDS.index(" circle")
+    kind = (red, circle - 10)
+    board = language_data.board(((*kind, 3 / SIDE, 0.5 / SIDE, 0.2),), band=0.2)
+    assert {int(at): float(board[at, red]) for at in np.flatnonzero(board[:, red])} == pytest.approx({2: 0.5, 3: 0.5})
+    assert board[:, circle].sum() == pytest.approx(1)
+    assert np.flatnonzero(language_data.board(((*kind, 3 / SIDE, 0.5 / SIDE, 0.2),))[:, red]).tolist() == [3]
+    corner = language_data.board(((*kind, 0.0, 1.0, 0.2),), band=0.2)
+    assert np.flatnonzero(corner[:, red]).tolist() == [(SIDE - 1) * SIDE]
+
+
+def test_notes_never_say_a_thing_twice_and_are_true(found: list[Document]) -> None:
+    """A note that was answered before could be copied instead of looked up."""
+    rng = Random(2)
+    for one in found:
+        notes = language_data.lookups(one.objects, rng, 10)
+        assert 1 <= len(notes) <= 10
+        assert len({asked for asked, _ in notes}) == len(notes)
+        kinds = [f" {language_data._NAMES[0][c]} {language_data._NAMES[1][s]}:" for c, s, *_ in one.objects]
+        for asked, said in notes:
+            if asked in kinds:
+                assert said == f" {language_data.COUNTS[kinds.count(asked)]}"
+
+
 def test_what_is_between_two_words_is_between_them() -> None:
     assert language_data.between(1.25, 4).tolist() == pytest.approx([0, 0.75, 0.25, 0])
     assert language_data.between(-3, 3).tolist() == [1, 0, 0]

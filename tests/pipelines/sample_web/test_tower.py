@@ -101,19 +101,59 @@ def test_attention_begins_by_looking_at_one_neighbour_each() -> None:
     assert sorted(at.tolist()) == [-ROWS - 1, -ROWS, -ROWS + 1, -1, 1, ROWS - 1, ROWS, ROWS + 1]
 
 
-def test_the_teacher_is_told_where_objects_are(scenes: Drawn) -> None:
-    """A picture's own truth as the target: the object whose centre is in a patch is the one that was placed there."""
+def truth_of(scenes: Drawn) -> Any:
     import torch
 
     coverage = torch.from_numpy(scenes.coverage).flatten(2).float() / 255
-    truth = tower_loss.Truth(torch.from_numpy(scenes.objects), coverage, torch.from_numpy(scenes.grey))
-    real, inside, patch = tower_loss.centres(truth)
+    return tower_loss.Truth(torch.from_numpy(scenes.objects), coverage, torch.from_numpy(scenes.grey))
+
+
+def test_the_teacher_is_told_where_objects_are(scenes: Drawn) -> None:
+    """The patch that has most of an object is the one in which it was placed, and says where in it."""
+    share, place, patch = tower_loss.centres(truth_of(scenes))
     scene = make_scene(START)
     for n, o in enumerate(scene.objects):
         x, y = o.cx / scene.width * SIDE, o.cy / scene.height * SIDE
-        assert int(patch[0, n]) == int(y // PATCH) * ROWS + int(x // PATCH)
-        assert inside[0, n].tolist() == pytest.approx([x % PATCH / PATCH, y % PATCH / PATCH], abs=1e-3)
-    assert int(real[0].sum()) == len(scene.objects)
+        most = int(share[0, n].argmax())
+        assert int(patch[0, n, most]) == int(y // PATCH) * ROWS + int(x // PATCH)
+        middle = [x % PATCH / PATCH - 0.5, y % PATCH / PATCH - 0.5]
+        assert place[0, n, most].tolist() == pytest.approx(middle, abs=1e-3)
+    assert share[0].sum(1).tolist() == pytest.approx([1.0] * len(scene.objects) + [0.0] * (6 - len(scene.objects)))
+
+
+def test_an_object_on_a_border_belongs_to_both_patches() -> None:
+    import torch
+
+    objects = torch.full((1, 6, 6), tower_data.EMPTY)
+    objects[0, 0] = torch.tensor([3 / ROWS, 2.5 / ROWS, 0.1, 1, 2, 0])
+    objects[0, 1] = torch.tensor([0.02 / ROWS, 7.98 / ROWS, 0.1, 1, 2, 0])  # at the picture's corner: nothing beyond
+    truth = tower_loss.Truth(objects, torch.zeros(1, 6, ROWS**2), torch.zeros(1, dtype=torch.bool))
+    share, _, patch = tower_loss.centres(truth)
+    there = {int(p): float(s) for s, p in zip(share[0, 0], patch[0, 0], strict=True) if s > 0}
+    assert there == pytest.approx({2 * ROWS + 2: 0.5, 2 * ROWS + 3: 0.5})
+    assert {int(p) for s, p in zip(share[0, 1], patch[0, 1], strict=True) if s > 0} == {7 * ROWS}
+
+
+def test_counts_are_sums_over_patches(scenes: Drawn) -> None:
+    """Of shares that say what is there, nothing is missed; with one object gone, one of its kind and of its shape."""
+    import torch
+    from torch.nn.functional import one_hot
+
+    truth = truth_of(scenes)
+    there = torch.zeros(len(scenes.grey), ROWS**2)
+    colours, shapes = torch.zeros(2, *there.shape, 10)
+    row = 0
+    for number, o in enumerate(truth.objects[row]):
+        if o[0] >= 0:
+            at = 10 * number
+            there[row, at] = 1
+            colours[row, at], shapes[row, at] = one_hot(o[3].long(), 10), one_hot(o[4].long(), 10)
+    one = tower_loss.Truth(*(part[:1] for part in truth))
+    missed, counted = tower_loss.counted(there[:1], colours[:1], shapes[:1], one)
+    assert (float(missed), counted) == (0.0, 1.0)
+    there[0, 0] = 0
+    missed, counted = tower_loss.counted(there[:1], colours[:1], shapes[:1], one)
+    assert float(missed) == 2.0 and counted < 1
 
 
 def test_a_few_steps_learn_colours(scenes: Drawn, tmp_path: Path) -> None:
