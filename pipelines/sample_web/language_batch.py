@@ -17,6 +17,11 @@ BOARD = -1
 """Stands in a row of ids where a square of the board does."""
 _ASKED, _TOLD, _LISTED = 0.1, 0.5, 0.1
 """Weights of questions, captions and lists in the loss; an answer's is 1."""
+_DECIDES = 4.0
+"""Weight of an answer's words that say what was looked up, or hang on it: most of a sentence repeats the question."""
+DECISIVE = (
+    *language_data.COUNTS, "none", "is", "are", "yes", "left", "right", "above", "below", "higher", "lower",
+)  # fmt: skip
 _MOST = 0.3
 """Of an object that is smeared over the squares around."""
 _BAND = 0.2
@@ -62,6 +67,8 @@ class Rows:
         self.pad = tokenizer.convert_tokens_to_ids(PAD)
         self._user, self._assistant = self.ids("<|im_start|>user\n"), self.ids("<|im_start|>assistant\n")
         self._end, self._line = self.ids(END), self.ids("\n")
+        spelt = [form for word in DECISIVE for form in (f" {word}", word.capitalize())]
+        self._decisive = {self.ids(form)[0] for form in spelt if len(self.ids(form)) == 1}
 
     def ids(self, text: str) -> list[int]:
         found = self._kept.get(text)
@@ -126,6 +133,8 @@ class Rows:
                 add(self._line)
             add(self.ids(question), _ASKED)
             add([*self._end, *self._line, *self._assistant])
-            add([*self.ids(answer), *self._end], 1.0)
+            said = [*self.ids(answer), *self._end]
+            ids.extend(said)
+            weights.extend(_DECIDES if id in self._decisive else 1.0 for id in said)
             add(self._line)
         return ids, weights

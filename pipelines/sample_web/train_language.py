@@ -125,7 +125,7 @@ class Trainer:
             hidden = self.model.model(inputs_embeds=embedded, use_cache=False).last_hidden_state
             logits = self.model.lm_head(hidden[:, :-1][learnt])
         each, weights = cross_entropy(logits.float(), targets[learnt], reduction="none"), weights[learnt]
-        answers = each.detach()[weights == 1]
+        answers = each.detach()[weights >= 1]
         return (each * weights).sum() / weights.sum(), float(answers.mean()) if len(answers) else 0.0
 
     def embedded(self, batch: Batch) -> "torch.Tensor":

@@ -144,7 +144,7 @@ def test_rows_learn_answers_and_show_the_board_once(found: list[Document], token
     assert made.board.sum(1).tolist() == [SIDE**2] * 4
     assert len(made.squares) == 4 * SIDE**2
     for row in range(4):
-        learnt = tokenizer.decode(made.ids[row][made.weights[row] == 1])
+        learnt = tokenizer.decode(made.ids[row][made.weights[row] >= 1])
         answers = {answer for _, turns in found[row].talks for _, answer in turns}
         assert set(learnt.removesuffix("<|im_end|>").split("<|im_end|>")) <= answers
     few = rows.batch(found[:4], Form(few=True), Random(3))
