@@ -4,6 +4,7 @@ import importlib
 import sys
 
 BENCHMARKS: dict[str, str] = {
+    "curation": "bench.curation",
     "dedup": "bench.dedup",
     "download": "bench.download",
     "features": "bench.features",
@@ -11,6 +12,7 @@ BENCHMARKS: dict[str, str] = {
     "masks": "bench.masks",
     "photos": "bench.photos",
     "plan_pool": "bench.plan_pool",
+    "real_language": "bench.real_language",
     "shuffle": "bench.shuffle",
     "stream": "bench.stream",
     "synthesize": "bench.synthesize",
