@@ -139,7 +139,7 @@ def _told(arm: Arm, result: dict[str, Any]) -> dict[str, Any]:
         "learnt from mixed up": round(result["learnt"][STAGES[-1]]["mixed"], 4),
         "loss": round(loss, 4),
         **{name: round(row["values"]["accuracy"], 4) for name, row in answers.items()},
-        "shuffled": round(answers[_ALL]["values"]["shuffled"], 4),
+        "other pictures": round(answers[_ALL]["values"]["shuffled"], 4),
         "_majority": answers[_ALL]["values"]["majority"],
         "_questions": {name: row["count"] for name, row in answers.items()},
         "_sound": arm.sound,
@@ -186,7 +186,7 @@ def meaning(rows: list[dict[str, Any]], kinds: Collection[str] = ()) -> dict[str
 
 def _kind(name: str, differences: list[dict[str, Any]]) -> str:
     found = [100 * row[name] for row in differences]
-    return f"{name} {mean(found):+.1f} (more with {sum(one > 0 for one in found)} seeds of {len(found)})"
+    return f"{name} {mean(found):+.1f} (more with {sum(one > 0 for one in found)} of {len(found)} seeds)"
 
 
 def _verdict(differences: list[dict[str, Any]]) -> str:
@@ -201,7 +201,7 @@ def _verdict(differences: list[dict[str, Any]]) -> str:
         return f"{said}: more with every seed"
     if up == 0:
         return f"{said}: more with no seed"
-    return f"{said}: more with {up} seeds of {n}, so these runs show no difference to rely on"
+    return f"{said}: more with {up} of {n} seeds, so these runs show no difference to rely on"
 
 
 def _facts(pairs: dict[int, dict[str, dict[str, Any]]], options: Any) -> dict[str, Any]:
@@ -215,7 +215,7 @@ def _facts(pairs: dict[int, dict[str, dict[str, Any]]], options: Any) -> dict[st
         "planted": f"{planted:,} of {sound:,} sound pictures have caption and boxes of another ({SHARE:.0%})",
         "steps of each arm": f"{steps}; the arm with fewer rows sees each of them more often (epochs)",
         "questions": f"{questions}; of a web that neither arm has seen, nothing of it mixed up; the same for all",
-        "usual answers, accuracy": f"{first['_majority']:.3f}; shuffled: asked about another picture",
+        "usual answers, accuracy": f"{first['_majority']:.3f}; other pictures: the accuracy where another picture is shown",
         "loss": "nats a label token, of the written answers to these questions",
     }
 

@@ -1,19 +1,23 @@
 """What curation makes: captions and boxes are mixed up as they should be, and the table says what the figures do."""
 
+import json
 import shutil
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 
+from bench import curation
 from bench.curation import DIFFERENCE, lines, meaning
 from bench.curation_train import STAGES, Job, config
-from bench.curation_web import FILTER, MIXED, OFF, ON, mix_up, rules_without, shown_size, sound
+from bench.curation_web import FILTER, MIXED, OFF, ON, Arm, mix_up, rules_without, shown_size, sound
 from pipelines.demo import RECIPE
 from pipelines.recipe_file import load
 from pipelines.sample_web.pool import SampleWeb, write_pool
+from stages.store import Store
 
 ROWS = 260
 
@@ -112,6 +116,36 @@ def test_steps_are_given_whatever_the_rows_are(tmp_path: Path) -> None:
     assert (made.seed, made.threads) == (5, 1)
 
 
+def test_what_is_finished_is_not_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fingerprints = {OFF: "a", ON: "b", "asked": "c"}
+    asked, learnt = list[list[str]](), {"align": {"epochs": 1, "mixed": 0}, "instruct": {"epochs": 1, "mixed": 0}}
+    row = {"name": "all", "count": 9, "values": {"accuracy": 0.5, "shuffled": 0.1, "majority": 0.2}}
+
+    def learn(seed: int, jobs: dict[str, Job]) -> None:
+        asked.append(list(jobs))
+        for job in jobs.values():
+            told = {"answers": [row], "loss": [{"by": "all", "loss": 1.0}], "learnt": learnt}
+            Path(job.result).write_text(json.dumps(told))
+
+    arms = {name: Arm(Store(str(tmp_path / name)), 80, 70, 14, ["s"], 5) for name in (OFF, ON)}
+    monkeypatch.setattr(curation, "build_arms", lambda *more: arms)
+    monkeypatch.setattr(
+        curation, "read_manifest", lambda store: SimpleNamespace(fingerprint=fingerprints[Path(store.url).name])
+    )
+    monkeypatch.setattr(curation, "_learn", learn)
+    options = curation._arguments([])
+
+    def pair() -> dict[str, dict[str, Any]]:
+        return curation._pair(tmp_path, 0, Store(str(tmp_path / "asked")), options)
+
+    assert pair() == pair()
+    fingerprints[ON] = "another"
+    pair()
+    options.steps = [1, 2]
+    pair()
+    assert asked == [[OFF, ON], [], [ON], [OFF, ON]]
+
+
 def _pair(off: float, on: float) -> dict[str, dict[str, Any]]:
     return {
         OFF: {"rows kept": 100, "mixed up": 18, "wrong captions": 5, "all": off, "vqa": 0.8, "_questions": {}},
@@ -142,6 +176,6 @@ def test_no_more_is_said_than_the_figures_say(pairs: list[tuple[float, float]], 
     told = meaning(lines({seed: _pair(*pair) for seed, pair in enumerate(pairs)}), {"vqa"})
     assert said in told["what the filter makes"]
     n = len(pairs)
-    assert told["by kind"] == f"vqa +10.0 (more with {n} seeds of {n})"
+    assert told["by kind"] == f"vqa +10.0 (more with {n} of {n} seeds)"
     assert f"{18 * n:,} of {100 * n:,} rows kept are mixed up (18.0%)" in told[f"with the filter {OFF}"]
     assert f"0 of {80 * n:,}" in told[f"with the filter {ON}"]
