@@ -215,7 +215,7 @@ def _facts(pairs: dict[int, dict[str, dict[str, Any]]], options: Any) -> dict[st
         "planted": f"{planted:,} of {sound:,} sound pictures have caption and boxes of another ({SHARE:.0%})",
         "steps of each arm": f"{steps}; the arm with fewer rows sees each of them more often (epochs)",
         "questions": f"{questions}; of a web that neither arm has seen, nothing of it mixed up; the same for all",
-        "usual answers, accuracy": f"{first['_majority']:.3f}; other pictures: the accuracy where another picture is shown",
+        "usual answers, accuracy": f"{first['_majority']:.3f}; other pictures: shown in the place of the right ones",
         "loss": "nats a label token, of the written answers to these questions",
     }
 
