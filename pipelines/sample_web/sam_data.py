@@ -16,7 +16,7 @@ from pipelines.sample_web.scenes import MAX_OBJECTS, Scene, make_scene
 from pipelines.sample_web.shapes import rasterise
 
 _AT_ONCE = 250  # scenes per task of a worker process
-EDGE = 10
+EDGE = 15
 """Pixels around an object in which half of the background points lie."""
 
 

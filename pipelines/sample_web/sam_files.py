@@ -11,7 +11,7 @@ from typing import Any
 
 from schemas.masks_config import EverythingConfig
 
-SIDE = 128
+SIDE = 192
 """Longer side of a picture, in pixels."""
 PATCH = 8
 MASK_SIDE = 4 * SIDE // PATCH

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 _EVENLY = 0.1
 """Share of the loss that goes to all masks of a prompt and not to the best alone, so that none of them is idle."""
-_LEAST_AREA = 256.0
+_LEAST_AREA = 576.0
 """Pixels added to an object's area before its pixels' losses are divided by it."""
 
 
