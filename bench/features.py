@@ -14,7 +14,6 @@ import argparse
 import json
 import shutil
 import statistics
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.harness import report
-from bench.train_parts import LANGUAGES, TOWERS, captioned, save_language, save_tower
+from bench.train_parts import LANGUAGES, TOWERS, captioned, random_parts
 
 _WAYS = ("recompute", "first pass", "kept")
 _WARM = 2
@@ -32,19 +31,13 @@ _WARM = 2
 def run(args: list[str]) -> None:
     """Measure, print, write bench/results/features[-MODEL-LANGUAGE-DEVICE].md and .json."""
     asked = _arguments(args)
-    folder = Path(tempfile.mkdtemp(prefix="pairmill-features-", dir=asked.folder))
-    try:
-        _measure(asked, folder)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with random_parts(asked, "features") as (folder, dtype):
+        _measure(asked, folder, dtype)
 
 
-def _measure(asked: Any, folder: Path) -> None:
+def _measure(asked: Any, folder: Path, dtype: Any) -> None:
     import torch
 
-    dtype = torch.bfloat16 if asked.device == "cuda" else torch.float32
-    save_tower(folder / "tower", TOWERS[asked.model], dtype)
-    save_language(folder / "language", LANGUAGES[asked.language], dtype)
     captioned(folder / "data", asked.steps * asked.rows)
     found: dict[str, list[dict[str, Any]]] = {way: [] for way in _WAYS}
     for turn in range(asked.repeat):

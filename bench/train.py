@@ -16,14 +16,13 @@ beside torch, and peft for --stage lora; neither ray nor open_clip.
 import argparse
 import json
 import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from bench.harness import report
 from bench.train_data import conversing
-from bench.train_parts import LANGUAGES, TOWERS, save_language, save_tower
+from bench.train_parts import LANGUAGES, TOWERS, random_parts
 
 _WARM = 3
 
@@ -31,21 +30,15 @@ _WARM = 3
 def run(args: list[str]) -> None:
     """Measure, print, write bench/results/train[-MODEL-LANGUAGE-STAGE-DEVICE].md and .json."""
     asked = _arguments(args)
-    folder = Path(tempfile.mkdtemp(prefix="pairmill-train-", dir=asked.folder))
-    try:
-        _measure(asked, folder)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with random_parts(asked, "train") as (folder, dtype):
+        _measure(asked, folder, dtype)
 
 
-def _measure(asked: Any, folder: Path) -> None:
+def _measure(asked: Any, folder: Path, dtype: Any) -> None:
     import torch
 
     from bench.train_peer import trainer_steps
 
-    dtype = torch.bfloat16 if asked.device == "cuda" else torch.float32
-    save_tower(folder / "tower", TOWERS[asked.model], dtype)
-    save_language(folder / "language", LANGUAGES[asked.language], dtype)
     conversing(folder / "data", (asked.steps + _WARM) * asked.rows * 2)
     torch.set_num_threads(asked.threads)
     ways: dict[str, Callable[[], list[dict[str, Any]]]] = {

@@ -1,5 +1,9 @@
 """Models of random weights in real sizes, and pictures with captions, for benchmarks of training."""
 
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,6 +44,22 @@ LANGUAGES = {
     "7b": LanguageSize(4096, 32, 32, 11008, 32, 32000),
 }
 """1b: TinyLlama-1.1B; 7b: Llama-2-7B and Vicuna-7B."""
+
+
+@contextmanager
+def random_parts(asked: Any, name: str) -> Iterator[tuple[Path, Any]]:
+    """A scratch folder under `asked.folder` with `tower` and `language` in the sizes asked for, and their dtype:
+    bfloat16 on a GPU. The folder is gone afterwards."""
+    import torch
+
+    dtype = torch.bfloat16 if asked.device == "cuda" else torch.float32
+    folder = Path(tempfile.mkdtemp(prefix=f"pairmill-{name}-", dir=asked.folder))
+    try:
+        save_tower(folder / "tower", TOWERS[asked.model], dtype)
+        save_language(folder / "language", LANGUAGES[asked.language], dtype)
+        yield folder, dtype
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def save_tower(folder: Path, size: TowerSize, dtype: Any, seed: int = 0) -> Path:
