@@ -3,7 +3,8 @@
 Ray places the workers, joins them with torch.distributed, and ends all where one fails. Which rows a worker gets, the
 checkpoints and the way back are the run's own, so its folder and the builds must be where every worker finds them, and
 a run that began under torchrun may go on here. A signal ends it as a kill does: the same command goes on from the
-newest checkpoint.
+newest checkpoint. Ray itself would ask for workers again and again, for ever and without a word; here it says so and
+ends.
 """
 
 import os
@@ -19,18 +20,23 @@ from pipelines.engine.ray import RayEngine
 from pipelines.train.loop.files import Say
 from pipelines.train.loop.resume import alone
 from pipelines.train.loop.trainer import Ended, train
-from schemas.errors import PairmillError, WrongRequest
+from schemas.errors import PairmillError, Stopped, WrongRequest
 from schemas.train_loop import TrainConfig
 
 _SAID, _RAY = "logs/said", "logs/ray"
 _POLL_SECONDS = 0.5
+_NICENESS_ENV = "RAY_worker_niceness"
+"""Ray's default is 15 above ours: on a machine that does something else, too, its workers hardly get to run."""
+_PATIENCE_ENV = "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"
+_PATIENCE_SECONDS = 600
+"""How long Ray may take to find room for the workers, where the environment says nothing: another job may end."""
 
 
 def train_by_ray(
     config: TrainConfig, out: Path, workers: int, address: str | None, allow_changed: bool = False, say: Say = print
 ) -> Ended:
     """As `train`, in `workers` processes. `address`: a cluster's; null: one on this machine. Raises WrongRequest,
-    WrongData and Stopped, whichever worker they come from first."""
+    WrongData and Stopped, whichever worker they come from first; Stopped where Ray finds no room for the workers."""
     import torch
 
     out = out.resolve()
@@ -38,6 +44,8 @@ def train_by_ray(
     with alone(out):  # is it a folder to train in? The first worker locks it, later
         pass
     engine = RayEngine(workers, address=address)
+    os.environ.setdefault(_PATIENCE_ENV, str(_PATIENCE_SECONDS))
+    os.environ.setdefault(_NICENESS_ENV, "0")
     try:
         engine.start()
         _check_room(workers, cuda)
@@ -55,17 +63,18 @@ def _fitted(told: dict[str, Any], storage: Path, workers: int, cuda: bool) -> di
     from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
     from ray.train.torch import TorchConfig, TorchTrainer
 
+    failures = FailureConfig(max_failures=0, controller_failure_limit=0)
     trainer = TorchTrainer(
         _worker,
         train_loop_config=told,
         scaling_config=ScalingConfig(num_workers=workers, use_gpu=cuda),
         torch_config=TorchConfig(backend="cpu:gloo,cuda:nccl" if cuda else "gloo"),
-        run_config=RunConfig(name="run", storage_path=str(storage), failure_config=FailureConfig(max_failures=0)),
+        run_config=RunConfig(name="run", storage_path=str(storage), failure_config=failures),
     )
     try:
         result: Any = trainer.fit()
     except TrainingFailedError as error:
-        raise _said_by_a_worker(error) from error
+        raise _said(error, workers) from error
     return result.return_value
 
 
@@ -86,8 +95,14 @@ def _worker(told: dict[str, Any]) -> dict[str, Any]:
     return asdict(ended) if first else {}
 
 
-def _said_by_a_worker(error: Exception) -> Exception:
-    """The error that a person is meant to read, where there is one among the workers'."""
+def _said(error: Exception, workers: int) -> Exception:
+    """The error that a person is meant to read, where there is one among the workers', or Ray could not start them."""
+    why = getattr(error, "controller_failure", None)
+    if type(why).__name__.startswith("WorkerGroupStartup"):
+        return Stopped(
+            f"Ray has not started {workers} workers: {str(why).partition('. ')[0]}",
+            f"`ray status` says what is taken; ask for fewer workers, or give it longer ({_PATIENCE_ENV}, seconds)",
+        )
     failures: dict[int, Any] = getattr(error, "worker_failures", {})
     causes = [getattr(failure, "_base_exc", failure) for _, failure in sorted(failures.items())]
     return next((cause for cause in causes if isinstance(cause, PairmillError)), error)
