@@ -12,7 +12,7 @@ from typing import Any
 RESULTS = Path(__file__).parent / "results"
 VERSIONED = (
     "ray", "pyarrow", "duckdb", "pycurl", "torch", "open-clip-torch", "opencv-python-headless", "simplejpeg", "pillow",
-    "pdqhash", "faiss-cpu", "img2dataset", "webdataset",
+    "pdqhash", "faiss-cpu", "img2dataset", "webdataset", "transformers", "peft",
 )  # fmt: skip
 
 
