@@ -52,7 +52,7 @@ def _arguments(args: list[str]) -> Any:
     parser = argparse.ArgumentParser(prog="bench curation", description=__doc__)
     parser.add_argument("--rows", type=int, default=1500, help="of each sample web that is learnt from")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of web and training")
-    parser.add_argument("--steps", type=int, nargs=2, default=[200, 600], metavar=("ALIGN", "INSTRUCT"))
+    parser.add_argument("--steps", type=int, nargs=2, default=[150, 400], metavar=("ALIGN", "INSTRUCT"))
     parser.add_argument("--asked", type=int, default=200, help="rows of the sample web that is asked about")
     parser.add_argument("--scratch", type=Path, default=Path("builds/curation"), help="what is finished stays there")
     parser.add_argument("--engine", default="ray", choices=["local", "ray"])
