@@ -11,7 +11,6 @@ Builds, runs and results stay in --scratch: what is finished there is not made a
 """
 
 import argparse
-import hashlib
 import json
 import os
 import subprocess
@@ -97,8 +96,8 @@ def _job(folder: Path, name: str, arm: Arm, more: tuple[int, Store, Any]) -> Job
 
 
 def _weights(folder: Path) -> dict[str, str]:
-    files = [folder / name for name in _WEIGHTS]
-    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files if file.exists()}
+    store = Store(str(folder))
+    return {name: store.sha256(name) for name in _WEIGHTS if (folder / name).exists()}
 
 
 def _learn(seed: int, jobs: dict[str, Job]) -> None:

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pipelines.demo_train import demo_config
+from pipelines.demo_train import ASKING, demo_config
 from pipelines.exports.read import samples, shards_of
 from pipelines.manifest import read_manifest
 from pipelines.train.loop.record import RECORD
@@ -21,9 +21,6 @@ from stages.store import Store
 
 STAGES = ("align", "instruct")
 _SPLIT = "val"
-_LONGEST = 40
-_AT_ONCE = 64
-"""As `pairmill demo --train` asks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +78,10 @@ def learn(job: Job) -> dict[str, Any]:
         raise Stopped(f"{job.run} was stopped by {ended.stopped}", "run the same command again")
     _say("asking")
     found = trained(job.run)
-    store, asking = Store(job.asked), found.asking(max_new_tokens=_LONGEST, batch_size=_AT_ONCE)
+    store, asking = Store(job.asked), found.asking(**ASKING)
     rows = held_out_rows(found.built, store, config=asking)
     source = SourceConfig(path=job.asked, split=_SPLIT)
-    loss = held_out_loss(found.built, [source], found.batches, _AT_ONCE)
+    loss = held_out_loss(found.built, [source], found.batches, asking.batch_size)
     return {
         "answers": [row.model_dump() for row in rows],
         "loss": [row.model_dump() for row in loss.rows],

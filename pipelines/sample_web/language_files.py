@@ -160,11 +160,12 @@ or as a board of 64 vectors, one for each square, each the sum of the embeddings
 there. The second is why a projector and a few hundred captions suffice to make it see. Beside conversations it learnt
 short notes that ask one thing each (" red star:" two), since a conversation asks for a look in one word of twenty.
 
-Trained by the phases of `pipelines/sample_web/train_language.py`, not in one run of it but in three sittings (the notes
-and the head that looks at the word before came with the second and the third); measured by `uv run python -m
-pipelines.sample_web.train_language --out pipelines/sample_web/language --only-card`: answers written greedily by
-transformers' `generate` to the template teacher's questions about {scenes} test scenes, given the list in words;
-`blind`: given another scene's list. An answer counts where it states the same (`pipelines/train/evaluate/held_out.py`).
+Trained by the phases of `pipelines/sample_web/train_language.py`, not in one run of it but in several sittings (notes
+came with the second, notes that are never said twice with the fourth: `docs/decisions/2026-11-23-small-vlm.md`);
+measured by `uv run python -m pipelines.sample_web.train_language --out pipelines/sample_web/language --only-card`:
+answers written greedily by transformers' `generate` to the template teacher's questions about {scenes} test scenes,
+given the list in words; `blind`: given another scene's list. An answer counts where it states the same
+(`pipelines/train/evaluate/held_out.py`).
 
 | kind | questions | right | blind |
 | --- | --- | --- | --- |

@@ -161,13 +161,13 @@ object. The layer behind it makes CLIP's pooled vector, and `code.safetensors` (
 `visual_projection`) takes that towards the code that the small CLIP's towers speak (`clip_codes.py`); it comes far less
 near than the small CLIP itself, and nothing here uses it.
 
-Trained for 24 CPU-minutes (about 2,000 steps) by what is `pipelines/sample_web/train_tower.py` now: its loss, its rates
-and its first weights, on 140,000 pictures of 80,000 scenes, 60,000 of them as a build shows them. The script itself was
-run for a few steps only. Measured by `uv run python -m pipelines.sample_web.train_tower --out
-pipelines/sample_web/vision --only-card` on {scenes} test scenes as files of the demo's kinds (re-encoded, halved,
-cropped, brighter, darker, CMYK, alpha, GIF, WebP, EXIF-rotated among them; colours without the grey files). Linear
-probes on the features of `layer: -2`, fitted on {probed} validation scenes ("centre": F1 of whether an object's centre
-lies in a patch):
+Trained in two sittings by what is in `pipelines/sample_web/train_tower.py`, not in one run of it: about 2,000 steps on
+140,000 pictures of 80,000 scenes, 60,000 of them as a build shows them, then 2,300 with centres shared over borders
+and counts in the loss (`docs/decisions/2026-11-23-small-vlm.md`). Measured by `uv run python -m
+pipelines.sample_web.train_tower --out pipelines/sample_web/vision --only-card` on {scenes} test scenes as files of the
+demo's kinds (re-encoded, halved, cropped, brighter, darker, CMYK, alpha, GIF, WebP, EXIF-rotated among them; colours
+without the grey files). Linear probes on the features of `layer: -2`, fitted on {probed} validation scenes ("centre":
+F1 of whether an object's centre lies in a patch):
 
 | | test |
 | --- | --- |

@@ -8,7 +8,7 @@ import pytest
 
 from pipelines import demo_train
 from pipelines.train.evaluate.generate import answers
-from pipelines.train.evaluate.held_out import HeldOut, questions, right
+from pipelines.train.evaluate.held_out import HeldOut, questions, right, sample_of
 from pipelines.train.evaluate.trained import trained
 from pipelines.train.loop.record import step_record
 from schemas.train_loop import TrainConfig
@@ -34,7 +34,7 @@ def test_it_learns_beside_the_build_from_its_train_split_alone(learnt: demo_trai
     assert learnt.run.name == "build-run"
     assert sorted(p.name for p in (learnt.run / "stages").iterdir()) == ["align", "instruct"]
     seen = {sample.sample_id for step in range(1, 14) for sample in step_record(learnt.run, step).samples}
-    held_out = {q.id.rsplit("-", 2)[0] for q in questions(Store(str(without_clip)), HeldOut())}
+    held_out = {sample_of(q) for q in questions(Store(str(without_clip)), HeldOut())}
     assert seen and held_out and not seen & held_out
 
 
@@ -46,9 +46,9 @@ def test_all_that_is_held_out_is_asked(learnt: demo_train.Learnt, without_clip: 
 
 def test_a_person_sees_questions_answers_and_what_was_right(learnt: demo_train.Learnt) -> None:
     lines = demo_train.shown(learnt.said)
-    pictures = {answer.question.id.rsplit("-", 2)[0] for answer in learnt.said}
+    pictures = {sample_of(answer.question) for answer in learnt.said}
     assert [line for line in lines if line.startswith("picture ")] == [
-        f"picture {p}" for p in dict.fromkeys(answer.question.id.rsplit("-", 2)[0] for answer in learnt.said)
+        f"picture {p}" for p in dict.fromkeys(sample_of(answer.question) for answer in learnt.said)
     ] and pictures
     for answer in learnt.said:
         (line,) = {one for one in lines if " ".join(answer.question.text.split()) in one and answer.text in one}

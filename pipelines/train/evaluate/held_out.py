@@ -196,6 +196,11 @@ def _words(text: str) -> list[str]:
     return "".join(c if c.isalnum() else " " for c in text.lower()).split()
 
 
+def sample_of(question: Question) -> str:
+    """The sample_id that a held-out question is about."""
+    return question.id.rsplit("-", 2)[0]
+
+
 def _asked(sample_id: str, number: int, said: Conversation, picture: bytes) -> Iterator[Question]:
     turns = [turn.text for turn in said.turns]
     pairs = list(zip(turns[::2], turns[1::2], strict=True))
